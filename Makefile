@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+# vmstream: one Makefile for the whole tree. `make help` lists the targets.
+#
+#   CC=clang   another compiler       SAN=1   everything under ASan and UBSan
+#   V=1        show the commands      BUILD=  another build folder
+
+.DEFAULT_GOAL := all
+CC      := gcc
+BUILD   := build$(if $(filter clang%,$(CC)),/clang)$(if $(SAN),/san)
+PREFIX  := /usr/local
+Q       := $(if $(V),,@)
+
+VERSION := 0.1.0
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
+SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+,       := ,
+OPT     := $(if $(SAN),-O1,-O2)
+CFLAGS  := -std=c11 -D_GNU_SOURCE $(OPT) -g -fPIC $(WARN) $(SANFLAGS) -MMD -MP
+CPPFLAGS := -Icodec/include -Icodec -I.
+LDFLAGS := $(SANFLAGS) -pthread
+
+# ---- modules: sources without tests, and the tests beside them ----
+units = $(filter-out %_test.c $(2),$(wildcard $(addsuffix /*.c,$(1))))
+tests = $(wildcard $(addsuffix /*_test.c,$(1)))
+objs  = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+VMSTREAM_SRC := $(call units,codec/core codec/qevm,codec/qevm/vmdesc.c)
+VMDESC_SRC   := codec/qevm/vmdesc.c
+HOST_SRC     := $(call units,codec/host)
+TOOL_SRC     := $(call units,codec/tool)
+DST_ENGINE_SRC := $(call units,reference-dst/engine)
+DST_SRC      := $(call units,reference-dst reference-dst/devices)
+ADAPTER_SRC  := conformance/adapters/qemu.c conformance/adapters/tap.c
+GUEST_SRC    := conformance/guest/check_guest.c
+
+LIBVMSTREAM := $(BUILD)/libvmstream.a
+LIBVMDESC   := $(BUILD)/libvmstream-vmdesc.a
+LIBHOST     := $(BUILD)/libvmstream-host.a
+LIBDSTENGINE := $(BUILD)/libreference-dst-engine.a
+
+HOST_LIBS := -lssl -lcrypto -lz -lzstd -ljansson
+
+all: libs programs
+
+help:
+	@echo 'make            libraries and programs into $(BUILD)/'
+	@echo 'make demo       a live guest in QEMU migrates into reference-dst, with proof'
+	@echo 'make test       all tests; SAN=1 under ASan and UBSan; CC=clang'
+	@echo 'make peers      fetch newer QEMU versions to test against'
+	@echo 'make clauses    which clauses of the spec no test names'
+	@echo 'make bench      speed of the codec beside memcpy'
+	@echo 'make spec       the specification as one HTML page'
+	@echo 'make install    into PREFIX=$(PREFIX)'
+	@echo 'make format     clang-format; make clean'
+
+# ---- rules ----
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(Q),@echo '  CC   $<')
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+define archive
+	@mkdir -p $(@D)
+	$(if $(Q),@echo '  AR   $@')
+	$(Q)rm -f $@ && ar rcs $@ $^
+endef
+define link
+	@mkdir -p $(@D)
+	$(if $(Q),@echo '  LINK $@')
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(1) -o $@
+endef
+
+$(LIBVMSTREAM): $(call objs,$(VMSTREAM_SRC)) ; $(archive)
+$(LIBVMDESC): $(call objs,$(VMDESC_SRC)) ; $(archive)
+$(LIBHOST): $(call objs,$(HOST_SRC)) ; $(archive)
+$(LIBDSTENGINE): $(call objs,$(DST_ENGINE_SRC)) ; $(archive)
+
+LIBS := $(LIBVMSTREAM) $(LIBVMDESC) $(LIBHOST)
+libs: $(LIBS)
+
+# Archives in link order: users before what they use.
+LINK_LIBS = $(LIBHOST) $(LIBVMDESC) $(LIBVMSTREAM)
+
+$(BUILD)/vmstream: $(call objs,$(TOOL_SRC)) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+$(BUILD)/reference-dst: $(call objs,$(DST_SRC)) $(LIBDSTENGINE) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+
+PROGRAMS := $(if $(TOOL_SRC),$(BUILD)/vmstream) $(if $(DST_SRC),$(BUILD)/reference-dst)
+programs: $(PROGRAMS)
+
+# ---- tests: one Criterion program a module ----
+TEST_PROGRAMS :=
+define test_program
+ifneq ($(2),)
+$(BUILD)/tests/$(1): $$(call objs,$(2)) $(3) $$(LINK_LIBS)
+	$$(call link,$$(HOST_LIBS) -lcriterion $(4))
+TEST_PROGRAMS += $(BUILD)/tests/$(1)
+endif
+endef
+
+$(eval $(call test_program,core,$(call tests,codec/core)))
+$(eval $(call test_program,qevm,$(call tests,codec/qevm)))
+$(eval $(call test_program,host,$(call tests,codec/host)))
+
+-include conformance/tests.mk
+
+test-programs: $(TEST_PROGRAMS)
+
+test: deps all test-programs
+	@conformance/run-tests $(BUILD)
+
+deps: ; @conformance/deps
+peers: deps ; @conformance/peers/fetch 11.1
+clauses: ; @conformance/clauses
+spec: ; @spec/build-html $(BUILD)/spec.html
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+clean: ; rm -rf build
+
+.PHONY: all help libs programs test test-programs deps peers clauses spec format clean demo bench install
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSTREAM_VMSTREAM_H
+#define VMSTREAM_VMSTREAM_H
+
+/** libvmstream: VM migration streams, read and written. The specification is in spec/. */
+#include <vmstream/dialect.h>
+#include <vmstream/error.h>
+#include <vmstream/limits.h>
+#include <vmstream/qevm.h>
+#include <vmstream/record.h>
+#include <vmstream/slice.h>
+
+#define VMSTREAM_VERSION "0.1.0"
+
+#endif
