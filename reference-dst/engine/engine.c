@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine.h"
+
+struct cell {
+    uint8_t next; /* enum dst_state */
+    uint8_t actions;
+    bool legal;
+};
+
+#define TO(state, what)                                                                            \
+    { DST_##state, (what), true }
+#define STAY(state)                                                                                \
+    { DST_##state, DST_DO_NOTHING, true }
+
+/*
+ * [DST-1] The machine, one row a state. A cell that is not written is DST_UNEXPECTED and leads to
+ * FAILED; ERROR does so from everywhere but the two final states, see dst_engine_event().
+ */
+static const struct cell TABLE[DST_STATE_COUNT][DST_EVENT_COUNT] = {
+    [DST_WAIT] = {[DST_EV_HEADER] = TO(HEADER, DST_DO_NOTHING)},
+    [DST_HEADER] =
+        {
+            [DST_EV_CONFIGURATION] = TO(SETUP, DST_DO_NOTHING),
+            /* machine types before 2.4 have no configuration record */
+            [DST_EV_OPEN_RETURN_PATH] = TO(SETUP, DST_DO_OPEN_RETURN_PATH),
+            [DST_EV_SECTION_START] = STAY(SETUP),
+            [DST_EV_ADVISE] = STAY(SETUP),
+        },
+    [DST_SETUP] =
+        {
+            [DST_EV_OPEN_RETURN_PATH] = TO(SETUP, DST_DO_OPEN_RETURN_PATH),
+            [DST_EV_PING] = TO(SETUP, DST_DO_PONG),
+            [DST_EV_ADVISE] = STAY(SETUP),
+            [DST_EV_RAM_LIST] = STAY(SETUP),
+            [DST_EV_SECTION_START] = STAY(SETUP),
+            [DST_EV_DEVICE] = STAY(SETUP), /* early sections, before RAM */
+            [DST_EV_SYNC] = TO(SETUP, DST_DO_SYNC),
+            [DST_EV_RAM_SETUP_DONE] = STAY(PRECOPY),
+        },
+    [DST_PRECOPY] =
+        {
+            [DST_EV_PING] = TO(PRECOPY, DST_DO_PONG),
+            [DST_EV_SECTION_START] = STAY(PRECOPY), /* VFIO, dirty bitmaps: after RAM */
+            [DST_EV_SECTION_PART] = STAY(PRECOPY),
+            [DST_EV_SYNC] = TO(PRECOPY, DST_DO_SYNC),
+            [DST_EV_SWITCHOVER_START] = STAY(SWITCHOVER),
+            [DST_EV_SECTION_END] = STAY(SWITCHOVER),
+            [DST_EV_DEVICE] = STAY(SWITCHOVER), /* a background snapshot has no END */
+        },
+    [DST_SWITCHOVER] =
+        {
+            [DST_EV_PING] = TO(SWITCHOVER, DST_DO_PONG),
+            [DST_EV_SECTION_END] = STAY(SWITCHOVER),
+            [DST_EV_SYNC] = TO(SWITCHOVER, DST_DO_SYNC),
+            [DST_EV_DEVICE] = STAY(SWITCHOVER),
+            [DST_EV_EOF] = STAY(LOADED),
+        },
+    [DST_LOADED] = {[DST_EV_MAIN_END] = TO(DRAIN, DST_DO_DRAIN)},
+    [DST_DRAIN] = {[DST_EV_CHANNELS_DONE] = TO(COMPLETED, DST_DO_SHUT_GOOD)},
+};
+
+const char *dst_state_name(enum dst_state state) {
+    static const char *const names[DST_STATE_COUNT] = {
+        "wait",   "header", "setup",     "precopy", "switchover",
+        "loaded", "drain",  "completed", "failed",
+    };
+    return (unsigned)state < DST_STATE_COUNT ? names[state] : "?";
+}
+
+const char *dst_event_name(enum dst_event event) {
+    static const char *const names[DST_EVENT_COUNT] = {
+        "none",
+        "header",
+        "configuration",
+        "OPEN_RETURN_PATH",
+        "PING",
+        "POSTCOPY_ADVISE",
+        "RAM block list",
+        "START",
+        "PART",
+        "END",
+        "RAM setup done",
+        "sync",
+        "SWITCHOVER_START",
+        "device section",
+        "EOF",
+        "end of the main channel",
+        "channels done",
+        "a postcopy command",
+        "ENABLE_COLO",
+        "error",
+    };
+    return (unsigned)event < DST_EVENT_COUNT ? names[event] : "?";
+}
+
+void dst_engine_init(struct dst_engine *e) {
+    *e = (struct dst_engine){.state = DST_WAIT};
+}
+
+static enum vms_code fail(struct dst_engine *e, unsigned *actions) {
+    e->state = DST_FAILED;
+    *actions |= DST_DO_SHUT_BAD;
+    return VMS_OK;
+}
+
+static enum vms_code unexpected(struct dst_engine *e, enum dst_event event, unsigned *actions,
+                                struct vms_error *err) {
+    (void)vms_error_set(err, VMS_E_DST_UNEXPECTED, "%s in state %s", dst_event_name(event),
+                        dst_state_name(e->state));
+    (void)fail(e, actions);
+    return VMS_E_DST_UNEXPECTED;
+}
+
+static bool is_final(enum dst_state s) {
+    return s == DST_COMPLETED || s == DST_FAILED;
+}
+
+/* [DST-5] A guest has memory, and what began has ended. A background snapshot, which is one-way and
+ * so has no return path, ends nothing. */
+static const char *what_is_missing(const struct dst_engine *e) {
+    if (!e->ram_list)
+        return "no RAM block list";
+    if (e->ended == e->started || (!e->ended && !e->return_path))
+        return NULL;
+    return "a section has no END";
+}
+
+enum vms_code dst_engine_event(struct dst_engine *e, enum dst_event event, unsigned *actions,
+                               struct vms_error *err) {
+    *actions = DST_DO_NOTHING;
+    if (event == DST_EV_NONE || (event == DST_EV_ERROR && is_final(e->state)))
+        return VMS_OK;
+    if (event == DST_EV_ERROR)
+        return fail(e, actions);
+    const struct cell *cell = &TABLE[e->state][event];
+    if (!cell->legal)
+        return unexpected(e, event, actions, err);
+    if (event == DST_EV_MAIN_END && what_is_missing(e)) {
+        (void)vms_error_set(err, VMS_E_DST_INCOMPLETE, "%s", what_is_missing(e));
+        (void)fail(e, actions);
+        return VMS_E_DST_INCOMPLETE;
+    }
+    e->state = (enum dst_state)cell->next;
+    *actions = cell->actions;
+    e->return_path |= event == DST_EV_OPEN_RETURN_PATH;
+    e->ram_list |= event == DST_EV_RAM_LIST;
+    e->syncs += event == DST_EV_SYNC;
+    return VMS_OK;
+}
+
+/* ---- records ---- */
+
+static enum dst_event command_event(uint16_t command) {
+    switch (command) {
+    case VMS_CMD_OPEN_RETURN_PATH: return DST_EV_OPEN_RETURN_PATH;
+    case VMS_CMD_PING: return DST_EV_PING;
+    case VMS_CMD_POSTCOPY_ADVISE: return DST_EV_ADVISE;
+    case VMS_CMD_SWITCHOVER_START: return DST_EV_SWITCHOVER_START;
+    case VMS_CMD_ENABLE_COLO: return DST_EV_COLO;
+    default: return DST_EV_POSTCOPY;
+    }
+}
+
+static enum dst_event record_event(const struct vms_record *r) {
+    switch (r->type) {
+    case VMS_R_HEADER: return DST_EV_HEADER;
+    case VMS_R_CONFIGURATION: return DST_EV_CONFIGURATION;
+    case VMS_R_COMMAND: return command_event(r->u.command.command);
+    case VMS_R_SECTION_START: return DST_EV_SECTION_START;
+    case VMS_R_SECTION_PART: return DST_EV_SECTION_PART;
+    case VMS_R_SECTION_END: return DST_EV_SECTION_END;
+    case VMS_R_SECTION_FULL: return DST_EV_DEVICE;
+    case VMS_R_RAM_MEM_SIZE: return DST_EV_RAM_LIST;
+    case VMS_R_RAM_MULTIFD_FLUSH: return DST_EV_SYNC;
+    case VMS_R_EOF: return DST_EV_EOF;
+    default: return DST_EV_NONE;
+    }
+}
+
+/*
+ * [MFD-21] What marks a sync is not on the wire. But a source that marks it by RAM_MULTIFD_FLUSH
+ * always sends one in START, so a START without one tells that every EOS marks a sync.
+ */
+static bool eos_is_sync(struct dst_engine *e) {
+    if (e->in_ram_start)
+        e->sync_by_eos = !e->flush_in_start;
+    return e->sync_by_eos;
+}
+
+static enum vms_code ram_eos(struct dst_engine *e, unsigned *actions, struct vms_error *err) {
+    unsigned more = DST_DO_NOTHING;
+    bool was_start = e->in_ram_start;
+    enum vms_code code = VMS_OK;
+    *actions = DST_DO_NOTHING;
+    if (eos_is_sync(e))
+        code = dst_engine_event(e, DST_EV_SYNC, actions, err);
+    e->in_ram_start = false;
+    if (code == VMS_OK && was_start)
+        code = dst_engine_event(e, DST_EV_RAM_SETUP_DONE, &more, err);
+    *actions |= more;
+    return code;
+}
+
+static bool acted_on(const struct vms_record *r) {
+    switch (r->type) {
+    case VMS_R_SECTION_FULL:
+    case VMS_R_SECTION_FOOTER:
+    case VMS_R_EOF:
+    case VMS_R_VMDESCRIPTION: return false;
+    default: return true;
+    }
+}
+
+static void follow_sections(struct dst_engine *e, const struct vms_record *r) {
+    bool start = r->type == VMS_R_SECTION_START;
+    e->started += start;
+    e->ended += r->type == VMS_R_SECTION_END;
+    if (start)
+        e->in_ram_start = r->u.section.kind == VMS_SECTION_RAM;
+    if (r->type == VMS_R_RAM_MULTIFD_FLUSH && e->in_ram_start)
+        e->flush_in_start = true;
+}
+
+enum vms_code dst_engine_record(struct dst_engine *e, const struct vms_record *r, unsigned *actions,
+                                struct vms_error *err) {
+    if (r->guessed && acted_on(r)) {
+        *actions = DST_DO_NOTHING;
+        (void)vms_error_set(err, VMS_E_DST_GUESSED, "%s", vms_record_name(r->type));
+        (void)fail(e, actions);
+        return VMS_E_DST_GUESSED;
+    }
+    follow_sections(e, r);
+    if (r->type == VMS_R_RAM_EOS)
+        return ram_eos(e, actions, err);
+    return dst_engine_event(e, record_event(r), actions, err);
+}

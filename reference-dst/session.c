@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#include "reference-dst/session.h"
+
+#include "host/source_channel.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <vmstream/vmdesc.h>
+
+/* The life of one incoming migration. */
+
+enum {
+    LINGER_MS = 2000, /* for the source to close its channels after SHUT(0) */
+};
+
+int64_t dst_now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- channels ---- */
+
+static struct vms_qevm_config qevm_config(const struct dst_channel *c) {
+    struct vms_qevm_config q = vms_qevm_config_default();
+    q.kind = c->kind;
+    q.channel = c->number;
+    q.dialect = c->session->options->dialect;
+    q.limits = c->session->options->limits;
+    return q;
+}
+
+static void on_progress(void *ctx, uint64_t bytes, uint64_t total) {
+    (void)bytes, (void)total;
+    dst_progress(ctx, false);
+}
+
+enum vms_code dst_channel_prepare(struct dst_channel *c, const struct vms_pump_sink *sink,
+                                  struct vms_error *err) {
+    struct vms_pump_config p = {
+        .qevm = qevm_config(c), .source = vms_source_from_channel(c->io), .sink = *sink};
+    if (c->kind == VMS_QEVM_MAIN) {
+        c->vmdesc = vms_vmdesc_new();
+        if (!c->vmdesc)
+            return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+        p.qevm.vmdesc = vms_vmdesc_ops(c->vmdesc);
+        p.progress = on_progress;
+        p.progress_ctx = c->session;
+    }
+    c->pump = vms_pump_new(&p, err);
+    c->ram = c->pump ? vms_ram_channel_new(c->session->image, c->number, err) : NULL;
+    return c->ram ? VMS_OK : err->code;
+}
+
+static void free_channel(struct dst_channel *c) {
+    vms_pump_free(c->pump);
+    vms_ram_channel_free(c->ram);
+    vms_vmdesc_free(c->vmdesc);
+    (void)vms_channel_close(c->io, NULL);
+    free(c);
+}
+
+/* ---- failing ---- */
+
+static void shut_all(struct dst_session *s) {
+    struct vms_error ignored;
+    for (size_t i = 0; i < s->channel_count; i++)
+        (void)vms_channel_shutdown(s->channels[i]->io, VMS_SHUT_BOTH, &ignored);
+}
+
+/* Lock held. The source is told while its channel is still open (DST-8). */
+static void tell_source(struct dst_session *s) {
+    struct vms_error ignored;
+    unsigned actions;
+    bool open = s->engine.return_path;
+    (void)dst_engine_event(&s->engine, DST_EV_ERROR, &actions, &ignored);
+    if (open)
+        (void)dst_reply(s, VMS_R_RP_SHUT, 1, &ignored);
+}
+
+enum vms_code dst_session_fail(struct dst_session *s, const struct vms_error *err) {
+    pthread_mutex_lock(&s->lock);
+    if (!s->over) {
+        s->error = *err;
+        s->over = true;
+        s->stats.times.finished = dst_now_ms();
+        tell_source(s);
+        shut_all(s);
+        vms_cancel_raise(s->cancel);
+    }
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return err->code;
+}
+
+/* ---- running ---- */
+
+static enum vms_code load_tls(struct dst_session *s, struct vms_error *err) {
+    const struct dst_options *o = s->options;
+    struct vms_tls_config t = {
+        .dir = o->tls_creds, .psk = o->psk, .no_verify_peer = o->no_verify_peer};
+    if (!o->tls_creds && !o->psk)
+        return VMS_OK;
+    return vms_tls_creds_load(&t, VMS_TLS_SERVER, &s->tls, err);
+}
+
+static enum vms_code listen_on(struct dst_session *s, struct vms_error *err) {
+    struct vms_channel_options c = vms_channel_options_default();
+    struct vms_uri uri;
+    enum vms_code code = vms_uri_parse(s->options->listen, &uri, err);
+    if (code == VMS_OK)
+        code = load_tls(s, err);
+    if (code != VMS_OK)
+        return code;
+    c.tls = s->tls;
+    c.cancel = s->cancel;
+    c.defer_handshake = true;
+    c.open_timeout_ms = c.read_timeout_ms = c.write_timeout_ms = s->options->timeout_ms;
+    code = vms_listener_open(&uri, &c, &s->listener, err);
+    if (code == VMS_OK && !s->options->quiet)
+        fprintf(stderr, "reference-dst: listening on %s\n", vms_listener_name(s->listener));
+    return code;
+}
+
+static enum vms_code make_image(struct dst_session *s, struct vms_error *err) {
+    struct vms_ram_image_config c = vms_ram_image_config_default();
+    if (s->options->ram_dir) {
+        c.store = VMS_RAM_FILES;
+        c.path = s->options->ram_dir;
+    }
+    c.max_bytes = s->options->max_ram;
+    c.limits = s->options->limits;
+    s->image = vms_ram_image_new(&c, err);
+    return s->image ? VMS_OK : err->code;
+}
+
+static void make_locks(struct dst_session *s) {
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &clock);
+    pthread_condattr_destroy(&clock);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->replying, NULL);
+    pthread_mutex_init(&s->accepting, NULL);
+}
+
+static bool all_ended(const struct dst_session *s) {
+    for (size_t i = 0; i < s->channel_count; i++)
+        if (!s->channels[i]->ended)
+            return false;
+    return true;
+}
+
+static void wait_until_over(struct dst_session *s) {
+    pthread_mutex_lock(&s->lock);
+    while (!s->over)
+        (void)dst_wait(s, VMS_NEVER);
+    vms_deadline deadline = vms_deadline_in(LINGER_MS);
+    while (!s->error.code && !all_ended(s))
+        if (!dst_wait(s, deadline))
+            break;
+    shut_all(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void join_all(struct dst_session *s, pthread_t acceptor) {
+    vms_cancel_raise(s->cancel);
+    vms_listener_shutdown(s->listener);
+    pthread_join(acceptor, NULL);
+    for (size_t i = 0; i < s->channel_count; i++)
+        if (!pthread_equal(s->channels[i]->thread, pthread_self()))
+            pthread_join(s->channels[i]->thread, NULL);
+}
+
+static enum vms_code start(struct dst_session *s, struct vms_error *err) {
+    s->cancel = vms_cancel_new();
+    if (!s->cancel)
+        return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+    enum vms_code code = make_image(s, err);
+    return code == VMS_OK ? listen_on(s, err) : code;
+}
+
+enum vms_code dst_session_run(struct dst_session *s, const struct dst_options *options) {
+    pthread_t acceptor;
+    struct vms_error err = {0};
+    s->options = options;
+    make_locks(s);
+    dst_engine_init(&s->engine);
+    if (start(s, &err) != VMS_OK) {
+        s->error = err;
+        return err.code;
+    }
+    if (pthread_create(&acceptor, NULL, dst_accept_thread, s) != 0)
+        return vms_error_set(&s->error, VMS_E_NO_MEMORY, "a thread");
+    wait_until_over(s);
+    join_all(s, acceptor);
+    dst_progress(s, true);
+    return s->error.code;
+}
+
+void dst_session_free(struct dst_session *s) {
+    for (size_t i = 0; i < s->channel_count; i++)
+        free_channel(s->channels[i]);
+    for (size_t i = 0; i < s->stats.section_count; i++)
+        free(s->stats.sections[i].idstr);
+    vms_listener_close(s->listener);
+    vms_ram_image_free(s->image);
+    vms_tls_creds_free(s->tls);
+    vms_cancel_free(s->cancel);
+}
