@@ -30,13 +30,17 @@ HOST_SRC     := $(call units,codec/host)
 TOOL_SRC     := $(call units,codec/tool)
 DST_ENGINE_SRC := $(call units,reference-dst/engine)
 DST_SRC      := $(call units,reference-dst reference-dst/devices)
-ADAPTER_SRC  := conformance/adapters/qemu.c conformance/adapters/tap.c
-GUEST_SRC    := conformance/guest/check_guest.c
+# What drives real peers: QEMU over QMP, our guest, live migrations.
+PEER_SRC     := $(filter-out conformance/adapters/record_%,$(call units,conformance/adapters)) \
+                $(filter-out %/mkguest.c,$(call units,conformance/guest)) \
+                $(filter-out %/demo.c,$(call units,conformance/live))
+RECORD_SRC   := $(wildcard conformance/adapters/record_*.c)
 
 LIBVMSTREAM := $(BUILD)/libvmstream.a
 LIBVMDESC   := $(BUILD)/libvmstream-vmdesc.a
 LIBHOST     := $(BUILD)/libvmstream-host.a
 LIBDSTENGINE := $(BUILD)/libreference-dst-engine.a
+LIBPEER     := $(BUILD)/libpeer.a
 
 HOST_LIBS := -lssl -lcrypto -lz -lzstd -ljansson
 
@@ -89,6 +93,27 @@ $(BUILD)/reference-dst: $(call objs,$(DST_SRC)) $(LIBDSTENGINE) $(LINK_LIBS)
 PROGRAMS := $(if $(TOOL_SRC),$(BUILD)/vmstream) $(if $(DST_SRC),$(BUILD)/reference-dst)
 programs: $(PROGRAMS)
 
+# ---- our guest, and what runs it in real QEMUs ----
+$(BUILD)/guest/guest.bin: conformance/guest/guest.s
+	@mkdir -p $(@D)
+	$(if $(Q),@echo '  AS   $<')
+	$(Q)as --32 -o $(@D)/guest.o $<
+	$(Q)ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o $@ $(@D)/guest.o
+$(BUILD)/obj/conformance/guest/guest_blob.o: conformance/guest/guest_blob.S $(BUILD)/guest/guest.bin
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I$(BUILD)/guest -Wa,-I$(BUILD)/guest -c $< -o $@
+$(LIBPEER): $(call objs,$(PEER_SRC)) $(BUILD)/obj/conformance/guest/guest_blob.o ; $(archive)
+
+$(BUILD)/mkguest: $(call objs,conformance/guest/mkguest.c) $(LIBPEER) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+$(BUILD)/record-stream: $(call objs,$(RECORD_SRC)) $(LIBPEER) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+$(BUILD)/demo: $(call objs,conformance/live/demo.c) $(LIBPEER) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+
+demo: deps $(BUILD)/reference-dst $(BUILD)/vmstream $(BUILD)/demo
+	@$(BUILD)/demo $(BUILD)/reference-dst
+
 # ---- tests: one Criterion program a module ----
 TEST_PROGRAMS :=
 define test_program
@@ -102,6 +127,10 @@ endef
 $(eval $(call test_program,core,$(call tests,codec/core)))
 $(eval $(call test_program,qevm,$(call tests,codec/qevm)))
 $(eval $(call test_program,host,$(call tests,codec/host)))
+$(eval $(call test_program,tool,$(call tests,codec/tool),$(call objs,$(filter-out %/main.c,$(TOOL_SRC)))))
+$(eval $(call test_program,reference-dst-engine,$(call tests,reference-dst/engine),$(LIBDSTENGINE)))
+$(eval $(call test_program,peers,$(call tests,conformance/adapters conformance/guest),$(LIBPEER)))
+$(eval $(call test_program,live,$(call tests,conformance/live),$(LIBPEER)))
 
 -include conformance/tests.mk
 
