@@ -29,9 +29,9 @@ struct live_case {
     const char *const *capabilities; /* NULL-terminated; NULL: none */
     const char *parameters;          /* JSON for migrate-set-parameters; NULL: none */
     const char *const *dst_args;     /* more arguments for reference-dst; NULL: none */
-    const char *memory;              /* -m; NULL: 32M */
+    const char *memory;              /* -m; NULL: 32 MiB, or a little more */
     unsigned pages_per_tick;         /* that the guest writes every 100 ms; 0: 160 */
-    FILE *show;                      /* reference-dst's terminal; NULL: its output is kept */
+    bool show;                       /* reference-dst writes to our standard error */
 };
 
 struct live {

@@ -36,9 +36,9 @@ pid_t live_spawn(const char *const *argv, const char *output, const char *input)
     if (getppid() != parent)
         _exit(126);
     redirect(input ? input : "/dev/null", O_RDONLY, STDIN_FILENO);
-    redirect(output, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
+    redirect(output, O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
     if (output)
-        (void)dup2(STDOUT_FILENO, STDERR_FILENO);
+        (void)dup2(STDERR_FILENO, STDOUT_FILENO);
     execv(argv[0], (char *const *)(uintptr_t)argv);
     _exit(127);
 }

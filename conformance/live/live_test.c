@@ -47,8 +47,8 @@ static json_int_t pages_sent_again(const struct live *live) {
     const char *name;
     json_t *block;
     json_int_t sum = 0;
-    json_object_foreach(json_object_get(live->report, "blocks"), name, block)
-        sum += json_integer_value(json_object_get(block, "duplicates"));
+    json_object_foreach(json_object_get(live->report, "blocks"), name, block) sum +=
+        json_integer_value(json_object_get(block, "duplicates"));
     return sum;
 }
 
