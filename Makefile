@@ -11,9 +11,9 @@ PREFIX  := /usr/local
 Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
-WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
-SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
-,       := ,
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror \
+           $(if $(filter clang%,$(CC)),,-Wno-format-truncation)
+SANFLAGS := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 OPT     := $(if $(SAN),-O1,-O2)
 CFLAGS  := -std=c11 -D_GNU_SOURCE $(OPT) -g -fPIC $(WARN) $(SANFLAGS) -MMD -MP
 CPPFLAGS := -Icodec/include -Icodec -I.
@@ -57,8 +57,16 @@ help:
 	@echo 'make install    into PREFIX=$(PREFIX)'
 	@echo 'make format     clang-format; make clean'
 
+# ---- packages: the targets for newcomers install what is missing before anything is built ----
+ifneq ($(filter demo test bench peers ci,$(MAKECMDGOALS)),)
+DEPS := build/.deps
+endif
+build/.deps: conformance/deps
+	@conformance/deps
+	@mkdir -p $(@D) && touch $@
+
 # ---- rules ----
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c | $(DEPS)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo '  CC   $<')
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
@@ -94,7 +102,7 @@ PROGRAMS := $(if $(TOOL_SRC),$(BUILD)/vmstream) $(if $(DST_SRC),$(BUILD)/referen
 programs: $(PROGRAMS)
 
 # ---- our guest, and what runs it in real QEMUs ----
-$(BUILD)/guest/guest.bin: conformance/guest/guest.s
+$(BUILD)/guest/guest.bin: conformance/guest/guest.s | $(DEPS)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo '  AS   $<')
 	$(Q)as --32 -o $(@D)/guest.o $<
@@ -111,7 +119,7 @@ $(BUILD)/record-stream: $(call objs,$(RECORD_SRC)) $(LIBPEER) $(LINK_LIBS)
 $(BUILD)/demo: $(call objs,conformance/live/demo.c) $(LIBPEER) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
 
-demo: deps $(BUILD)/reference-dst $(BUILD)/vmstream $(BUILD)/demo
+demo: $(BUILD)/reference-dst $(BUILD)/vmstream $(BUILD)/demo
 	@$(BUILD)/demo $(BUILD)/reference-dst
 
 # ---- tests: one Criterion program a module ----
@@ -129,6 +137,7 @@ $(eval $(call test_program,qevm,$(call tests,codec/qevm)))
 $(eval $(call test_program,host,$(call tests,codec/host)))
 $(eval $(call test_program,tool,$(call tests,codec/tool),$(call objs,$(filter-out %/main.c,$(TOOL_SRC)))))
 $(eval $(call test_program,reference-dst-engine,$(call tests,reference-dst/engine),$(LIBDSTENGINE)))
+$(eval $(call test_program,reference-dst,$(call tests,reference-dst),$(call objs,$(filter-out %/main.c,$(DST_SRC))) $(LIBDSTENGINE)))
 $(eval $(call test_program,peers,$(call tests,conformance/adapters conformance/guest),$(LIBPEER)))
 $(eval $(call test_program,live,$(call tests,conformance/live),$(LIBPEER)))
 
@@ -136,17 +145,36 @@ $(eval $(call test_program,live,$(call tests,conformance/live),$(LIBPEER)))
 
 test-programs: $(TEST_PROGRAMS)
 
-test: deps all test-programs
+test: all test-programs $(BUILD)/record-stream $(BUILD)/mkguest
 	@conformance/run-tests $(BUILD)
 
-deps: ; @conformance/deps
-peers: deps ; @conformance/peers/fetch 11.1
+peers: $(DEPS) ; @conformance/peers/fetch 10.0 11.1
 clauses: ; @conformance/clauses
 spec: ; @spec/build-html $(BUILD)/spec.html
+
+# ---- installation ----
+MAN := $(patsubst %.md,$(BUILD)/man/%,$(notdir $(wildcard codec/tool/*.1.md reference-dst/*.1.md)))
+vpath %.1.md codec/tool reference-dst
+$(BUILD)/man/%: %.md
+	@mkdir -p $(@D)
+	$(Q)pandoc -s -t man $< -o $@
+man: $(MAN)
+
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/include/vmstream/registry $(DESTDIR)$(PREFIX)/share/man/man1
+	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(LIBVMSTREAM) $(LIBVMDESC) $(DESTDIR)$(PREFIX)/lib
+	install -m 644 codec/include/vmstream/*.h $(DESTDIR)$(PREFIX)/include/vmstream
+	install -m 644 spec/registry/*.def $(DESTDIR)$(PREFIX)/include/vmstream/registry
+	install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1
+	printf '%s\n' 'prefix=$(PREFIX)' 'Name: vmstream' 'Description: VM migration streams' \
+	    'Version: $(VERSION)' 'Libs: -L$${prefix}/lib -lvmstream' 'Cflags: -I$${prefix}/include' \
+	    >$(DESTDIR)$(PREFIX)/lib/pkgconfig/vmstream.pc
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 clean: ; rm -rf build
 
-.PHONY: all help libs programs test test-programs deps peers clauses spec format clean demo bench install
+.PHONY: all help libs programs man test test-programs peers clauses spec format clean demo bench install
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -21,8 +21,10 @@
     "{\"multifd-channels\": " #n ", \"multifd-compression\": \"" method "\", " SLOW "}"
 
 static const char *program(void) {
-    const char *path = getenv("VMSTREAM_REFERENCE_DST");
-    return path ? path : "build/reference-dst";
+    static char path[512];
+    const char *build = getenv("VMSTREAM_BUILD");
+    (void)snprintf(path, sizeof path, "%s/reference-dst", build ? build : "build");
+    return path;
 }
 
 static void skip_without(const char *version) {

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/writer.h"
+#include "reference-dst/session.h"
+
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/*
+ * What a peer must not do, done by a scripted peer over real sockets: each ends in the named error,
+ * and with SHUT(1) where the return path is open. [DST-2] [DST-3] [DST-4] [DST-5] [DST-8] [DST-12]
+ */
+
+enum {
+    PAGE = 4096,
+    BLOCK_PAGES = 16,
+    REPLY_MS = 20000,
+};
+
+/* ---- the peer's bytes ---- */
+
+static uint8_t bytes[1 << 20];
+static struct vms_writer w;
+
+static void header(void) {
+    vms_write_u32(&w, 0x5145564d);
+    vms_write_u32(&w, 3);
+    vms_write_u8(&w, 0x07);
+    vms_write_u32(&w, 4);
+    vms_write_bytes(&w, vms_str("none"));
+}
+
+static void command(uint16_t cmd, uint32_t value, uint16_t len) {
+    vms_write_u8(&w, 0x08);
+    vms_write_u16(&w, cmd);
+    vms_write_u16(&w, len);
+    if (len)
+        vms_write_be(&w, value, len);
+}
+
+static void open_return_path(void) {
+    command(VMS_CMD_OPEN_RETURN_PATH, 0, 0);
+    command(VMS_CMD_PING, 1, 4);
+}
+
+static void footer(uint32_t id) {
+    vms_write_u8(&w, 0x7e);
+    vms_write_u32(&w, id);
+}
+
+static void ram_start(bool flush) {
+    vms_write_u8(&w, 0x01);
+    vms_write_u32(&w, 1);
+    vms_write_str8(&w, vms_str("ram"));
+    vms_write_u32(&w, 0);
+    vms_write_u32(&w, 4);
+    vms_write_u64(&w, BLOCK_PAGES * PAGE | VMS_RAM_MEM_SIZE);
+    vms_write_str8(&w, vms_str("ram"));
+    vms_write_u64(&w, BLOCK_PAGES * PAGE);
+    if (flush)
+        vms_write_u64(&w, VMS_RAM_MULTIFD_FLUSH);
+    vms_write_u64(&w, VMS_RAM_EOS);
+    footer(1);
+}
+
+static void ram_end(void) {
+    vms_write_u8(&w, 0x03);
+    vms_write_u32(&w, 1);
+    vms_write_u64(&w, VMS_RAM_EOS);
+    footer(1);
+}
+
+static void end(void) {
+    vms_write_u8(&w, 0x00);
+    vms_write_u8(&w, 0x06);
+    vms_write_u32(&w, 2);
+    vms_write_bytes(&w, vms_str("{}"));
+}
+
+static void hello(uint8_t id) {
+    vms_write_u32(&w, 0x11223344);
+    vms_write_u32(&w, 1);
+    vms_write_zeros(&w, 16);
+    vms_write_u8(&w, id);
+    vms_write_zeros(&w, 39);
+}
+
+static void sync_packet(uint64_t number) {
+    vms_write_u32(&w, 0x11223344);
+    vms_write_u32(&w, 1);
+    vms_write_u32(&w, VMS_MULTIFD_SYNC);
+    vms_write_zeros(&w, 12);
+    vms_write_u64(&w, number);
+    vms_write_zeros(&w, 320 - 32 + 128 * 8);
+}
+
+/* ---- the peer's sockets ---- */
+
+struct scene {
+    char dir[32], listen[64];
+    struct dst_options options;
+    struct dst_session *session;
+    pthread_t thread;
+    int fds[8];
+    int count;
+};
+
+static void *run_session(void *arg) {
+    struct scene *s = arg;
+    (void)dst_session_run(s->session, &s->options);
+    return NULL;
+}
+
+static void open_scene(struct scene *s) {
+    w = (struct vms_writer){bytes, sizeof bytes, 0};
+    (void)strcpy(s->dir, "/tmp/vms-dst-XXXXXX");
+    cr_assert_not_null(mkdtemp(s->dir));
+    (void)snprintf(s->listen, sizeof s->listen, "unix:%s/s", s->dir);
+    s->options.listen = s->listen;
+    s->options.limits = vms_limits_default();
+    if (!s->options.multifd_channels)
+        s->options.multifd_channels = -1;
+    if (!s->options.timeout_ms)
+        s->options.timeout_ms = REPLY_MS;
+    s->options.quiet = true;
+    s->session = calloc(1, sizeof *s->session);
+    cr_assert_eq(pthread_create(&s->thread, NULL, run_session, s), 0);
+}
+
+static int dial(struct scene *s) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)snprintf(a.sun_path, sizeof a.sun_path, "%s", s->listen + 5);
+    /* the session's thread makes the socket; until then connecting fails */
+    while (connect(fd, (struct sockaddr *)&a, sizeof a) != 0)
+        (void)usleep(1000);
+    s->fds[s->count++] = fd;
+    return fd;
+}
+
+/* Sends what was written since the last call. */
+static void send_all(int fd) {
+    cr_assert_lt(w.pos, sizeof bytes);
+    for (size_t at = 0; at < w.pos;) {
+        ssize_t n = send(fd, bytes + at, w.pos - at, MSG_NOSIGNAL);
+        if (n <= 0)
+            break; /* refused already */
+        at += (size_t)n;
+    }
+    w.pos = 0;
+}
+
+/* Reads replies until the other end closes; true when the last one was SHUT(value). */
+static bool ends_with_shut(int fd, uint32_t value) {
+    uint8_t in[256], want[8] = {0, 1, 0, 4, 0, 0, 0, (uint8_t)value};
+    size_t n = 0;
+    for (;;) {
+        struct pollfd p = {fd, POLLIN, 0};
+        ssize_t got = poll(&p, 1, REPLY_MS) == 1 ? read(fd, in + n, sizeof in - n) : -1;
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    return n >= 8 && memcmp(in + n - 8, want, 8) == 0;
+}
+
+static enum vms_code close_scene(struct scene *s) {
+    pthread_join(s->thread, NULL);
+    enum vms_code code = s->session->error.code;
+    for (int i = 0; i < s->count; i++)
+        close(s->fds[i]);
+    dst_session_free(s->session);
+    free(s->session);
+    (void)rmdir(s->dir);
+    return code;
+}
+
+#define EXPECT(scene, wanted)                                                                      \
+    do {                                                                                           \
+        enum vms_code got_ = close_scene(scene);                                                   \
+        cr_assert_eq(got_, wanted, "%s", vms_code_name(got_));                                     \
+    } while (0)
+
+TestSuite(session, .timeout = 120);
+
+Test(session, good_migration) {
+    struct scene s = {0};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    ram_start(false);
+    ram_end();
+    end();
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 0));
+    EXPECT(&s, VMS_OK);
+}
+
+/* [DST-3] multifd before main, two of them, synchronised */
+Test(session, channels_in_any_order) {
+    struct scene s = {0};
+    open_scene(&s);
+    for (uint8_t i = 0; i < 2; i++) {
+        int fd = dial(&s);
+        hello(i);
+        sync_packet(i);
+        send_all(fd);
+    }
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    ram_start(true);
+    ram_end();
+    end();
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 0));
+    EXPECT(&s, VMS_OK);
+}
+
+/* [DST-8] */
+Test(session, cut_connection) {
+    struct scene s = {0};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    ram_start(false);
+    send_all(fd);
+    (void)shutdown(fd, SHUT_WR);
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&s, VMS_E_TRUNCATED);
+}
+
+Test(session, bad_magic) {
+    struct scene s = {0};
+    open_scene(&s);
+    vms_write_bytes(&w, vms_str("GET / HTTP/1.1\r\n\r\n"));
+    send_all(dial(&s));
+    EXPECT(&s, VMS_E_BAD_MAGIC);
+}
+
+Test(session, other_machine) {
+    struct scene s = {.options.machine = "pc-q35-11.1"};
+    open_scene(&s);
+    header();
+    open_return_path();
+    send_all(dial(&s));
+    EXPECT(&s, VMS_E_CONFIG_MACHINE);
+}
+
+Test(session, too_much_memory) {
+    struct scene s = {.options.max_ram = PAGE};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    ram_start(false);
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&s, VMS_E_LIMIT);
+}
+
+/* [DST-5] RAM has no END although the source waits for an answer */
+Test(session, incomplete) {
+    struct scene s = {0};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    ram_start(false);
+    command(VMS_CMD_SWITCHOVER_START, 0, 0);
+    end();
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&s, VMS_E_DST_INCOMPLETE);
+}
+
+/* [DST-2] a command that this destination was not set up for */
+Test(session, colo) {
+    struct scene s = {0};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    command(VMS_CMD_ENABLE_COLO, 0, 0);
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&s, VMS_E_DST_UNEXPECTED);
+}
+
+/* [DST-4] */
+Test(session, second_main_channel) {
+    struct scene s = {0};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    send_all(fd);
+    header();
+    send_all(dial(&s));
+    EXPECT(&s, VMS_E_DST_CHANNELS);
+}
+
+/* [MFD-2] */
+Test(session, channel_id_twice) {
+    struct scene s = {0};
+    open_scene(&s);
+    for (int i = 0; i < 2; i++) {
+        hello(7);
+        send_all(dial(&s));
+    }
+    EXPECT(&s, VMS_E_MULTIFD_CHANNEL);
+}
+
+/* [MFD-12] a channel that ends where main waits for its SYNC */
+Test(session, sync_is_missing) {
+    struct scene s = {0};
+    open_scene(&s);
+    int channel = dial(&s);
+    hello(0);
+    send_all(channel);
+    (void)shutdown(channel, SHUT_WR);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    ram_start(true);
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&s, VMS_E_MULTIFD_SYNC);
+}
+
+/* [DST-4] a channel that comes when the others have synchronised already */
+Test(session, late_channel) {
+    struct scene s = {0};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    ram_start(true);
+    command(VMS_CMD_PING, 2, 4); /* its answer tells that the sync is behind us */
+    send_all(fd);
+    uint8_t pongs[16];
+    size_t n = 0;
+    while (n < sizeof pongs) {
+        ssize_t got = read(fd, pongs + n, sizeof pongs - n);
+        cr_assert_gt(got, 0);
+        n += (size_t)got;
+    }
+    hello(0);
+    send_all(dial(&s));
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&s, VMS_E_DST_CHANNELS);
+}
+
+Test(session, fewer_channels_than_agreed) {
+    struct scene s = {.options.multifd_channels = 2, .options.timeout_ms = 300};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    open_return_path();
+    ram_start(true);
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&s, VMS_E_DST_CHANNELS);
+}
+
+Test(session, silent_peer) {
+    struct scene s = {.options.timeout_ms = 200};
+    open_scene(&s);
+    int fd = dial(&s);
+    header();
+    send_all(fd);
+    EXPECT(&s, VMS_E_TIMEOUT);
+}
+
+Test(session, nobody_comes) {
+    struct scene s = {.options.timeout_ms = 200};
+    open_scene(&s);
+    EXPECT(&s, VMS_E_TIMEOUT);
+}
+
+Test(session, nowhere_to_listen) {
+    struct dst_options o = {.listen = "unix:/nonexistent/socket",
+                            .limits = vms_limits_default(),
+                            .timeout_ms = 100,
+                            .quiet = true};
+    struct dst_session *s = calloc(1, sizeof *s);
+    cr_assert_eq(dst_session_run(s, &o), VMS_E_CONNECT);
+    cr_assert_eq(s->error.class_, VMS_CLASS_LOCAL);
+    dst_session_free(s);
+    free(s);
+}
