@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "tool/tool.h"
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct option LONG_OPTIONS[] = {
+    {"json", no_argument, NULL, 'j'},        {"records", no_argument, NULL, 'v'},
+    {"return-path", no_argument, NULL, 'r'}, {"list", no_argument, NULL, 'l'},
+    {"block", required_argument, NULL, 'b'}, {"output", required_argument, NULL, 'o'},
+    {"to", required_argument, NULL, 't'},    {"seal", required_argument, NULL, 'S'},
+    {"pack", required_argument, NULL, 'K'},  {"dialect", required_argument, NULL, 'D'},
+    {"limit", required_argument, NULL, 'L'}, {"psk", required_argument, NULL, 'P'},
+    {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+};
+
+struct limit_name {
+    const char *name, *unit, *text;
+    size_t offset;
+};
+
+static const struct limit_name LIMITS[] = {
+#define VMS_LIMIT(name, value, unit, text) {#name, unit, text, offsetof(struct vms_limits, name)},
+#include <vmstream/registry/limits.def>
+#undef VMS_LIMIT
+};
+
+static uint64_t *limit_field(struct vms_limits *limits, size_t i) {
+    return (uint64_t *)(void *)((char *)limits + LIMITS[i].offset);
+}
+
+static int list_limits(void) {
+    struct vms_limits limits = vms_limits_default();
+    for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++)
+        printf("%-22s %14llu %-9s %s\n", LIMITS[i].name,
+               (unsigned long long)*limit_field(&limits, i), LIMITS[i].unit, LIMITS[i].text);
+    return TOOL_DONE;
+}
+
+/* A number with an optional K, M, G or T (powers of 1024). */
+static bool read_size(const char *text, uint64_t *out) {
+    static const char units[] = "KMGT";
+    char *end;
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 0);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (errno || (*end && (!unit || end[1])))
+        return false;
+    return !__builtin_mul_overflow((uint64_t)n, UINT64_C(1) << (unit ? 10 * (unit - units + 1) : 0),
+                                   out);
+}
+
+static int set_limit(struct vms_limits *limits, const char *text) {
+    const char *equals = strchr(text, '=');
+    size_t len = equals ? (size_t)(equals - text) : strlen(text);
+    for (size_t i = 0; equals && i < sizeof LIMITS / sizeof *LIMITS; i++) {
+        if (strlen(LIMITS[i].name) != len || memcmp(LIMITS[i].name, text, len) != 0)
+            continue;
+        if (read_size(equals + 1, limit_field(limits, i)))
+            return TOOL_DONE;
+        return tool_usage("--limit %s: '%s' is not a number", LIMITS[i].name, equals + 1);
+    }
+    return tool_usage("--limit %s: want NAME=VALUE, --limit help lists the names", text);
+}
+
+static int set_dialect(struct vms_dialect *dialect, const char *text) {
+    struct vms_error err;
+    if (vms_dialect_parse(vms_str(text), dialect, &err) == VMS_OK)
+        return TOOL_DONE;
+    return tool_usage("--dialect %s: want 7.2 or qemu=11.1,machine=7.2,footers=off,...", text);
+}
+
+static int set_option(struct tool_options *o, int letter, const char *value) {
+    switch (letter) {
+    case 'j': o->json = true; return TOOL_DONE;
+    case 'v': o->records = true; return TOOL_DONE;
+    case 'r': o->return_path = true; return TOOL_DONE;
+    case 'l': o->list = true; return TOOL_DONE;
+    case 'b': o->block = value; return TOOL_DONE;
+    case 'o': o->output = value; return TOOL_DONE;
+    case 't': o->to = value; return TOOL_DONE;
+    case 'D': return set_dialect(&o->dialect, value);
+    case 'L': return set_limit(&o->limits, value);
+    case 'P': return tool_usage("--psk is for native streams, not built in this version");
+    case 'S': return tool_usage("--seal is for native streams, not built in this version");
+    case 'K': return tool_usage("--pack is for native streams, not built in this version");
+    default: return TOOL_USAGE;
+    }
+}
+
+static int read_option(const struct tool_command *command, int letter, const char *word,
+                       struct tool_options *out) {
+    bool native = letter == 'S' || letter == 'K';
+    const char *allowed = native ? "t" : command->options;
+    if (letter == '?' || letter == ':')
+        return tool_usage(letter == ':' ? "%s: '%s' needs a value: see vmstream help %s"
+                                        : "%s: no option '%s': see vmstream help %s",
+                          command->name, word, command->name);
+    if (!strchr(allowed, native ? 't' : letter) || (native && !strchr(command->options, 't')))
+        return tool_usage("%s takes no %s: see vmstream help %s", command->name, word,
+                          command->name);
+    return set_option(out, letter, optarg);
+}
+
+int tool_options_read(const struct tool_command *command, int argc, char **argv,
+                      struct tool_options *out, bool *help) {
+    *out = (struct tool_options){.limits = vms_limits_default()};
+    optind = 0;
+    for (;;) {
+        int at = optind ? optind : 1;
+        int letter = getopt_long(argc, argv, ":jvrlb:o:t:D:L:P:h", LONG_OPTIONS, NULL);
+        if (letter < 0)
+            break;
+        if (letter == 'h') {
+            *help = true;
+            return TOOL_DONE;
+        }
+        if (letter == 'L' && strcmp(optarg, "help") == 0)
+            exit(list_limits());
+        int status = read_option(command, letter, argv[at], out);
+        if (status != TOOL_DONE)
+            return status;
+    }
+    out->files = argv + optind;
+    out->file_count = argc - optind;
+    if (out->file_count == 0)
+        return tool_usage("%s: no FILE: see vmstream help %s", command->name, command->name);
+    return TOOL_DONE;
+}
