@@ -24,8 +24,12 @@ units = $(filter-out %_test.c $(2),$(wildcard $(addsuffix /*.c,$(1))))
 tests = $(wildcard $(addsuffix /*_test.c,$(1)))
 objs  = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-VMSTREAM_SRC := $(call units,codec/core codec/qevm,codec/qevm/vmdesc.c)
+# What needs jansson, OpenSSL or zstd stands in archives of its own.
 VMDESC_SRC   := codec/qevm/vmdesc.c
+OPENSSL_SRC  := codec/seal/openssl.c
+ZSTD_SRC     := codec/pack/zstd.c
+VMSTREAM_SRC := $(filter-out $(VMDESC_SRC) $(OPENSSL_SRC) $(ZSTD_SRC),\
+                $(call units,$(addprefix codec/,core qevm seal pack native transcode)))
 HOST_SRC     := $(call units,codec/host)
 TOOL_SRC     := $(call units,codec/tool)
 DST_ENGINE_SRC := $(call units,reference-dst/engine)
@@ -38,11 +42,13 @@ RECORD_SRC   := $(wildcard conformance/adapters/record_*.c)
 
 LIBVMSTREAM := $(BUILD)/libvmstream.a
 LIBVMDESC   := $(BUILD)/libvmstream-vmdesc.a
+LIBOPENSSL  := $(BUILD)/libvmstream-openssl.a
+LIBZSTD     := $(BUILD)/libvmstream-zstd.a
 LIBHOST     := $(BUILD)/libvmstream-host.a
 LIBDSTENGINE := $(BUILD)/libreference-dst-engine.a
 LIBPEER     := $(BUILD)/libpeer.a
 
-HOST_LIBS := -lssl -lcrypto -lz -lzstd -ljansson
+HOST_LIBS := -lssl -lcrypto -lz -lzstd -lcbor -ljansson
 
 all: libs programs
 
@@ -84,14 +90,16 @@ endef
 
 $(LIBVMSTREAM): $(call objs,$(VMSTREAM_SRC)) ; $(archive)
 $(LIBVMDESC): $(call objs,$(VMDESC_SRC)) ; $(archive)
+$(LIBOPENSSL): $(call objs,$(OPENSSL_SRC)) ; $(archive)
+$(LIBZSTD): $(call objs,$(ZSTD_SRC)) ; $(archive)
 $(LIBHOST): $(call objs,$(HOST_SRC)) ; $(archive)
 $(LIBDSTENGINE): $(call objs,$(DST_ENGINE_SRC)) ; $(archive)
 
-LIBS := $(LIBVMSTREAM) $(LIBVMDESC) $(LIBHOST)
+LIBS := $(LIBVMSTREAM) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(LIBHOST)
 libs: $(LIBS)
 
 # Archives in link order: users before what they use.
-LINK_LIBS = $(LIBHOST) $(LIBVMDESC) $(LIBVMSTREAM)
+LINK_LIBS = $(LIBHOST) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(LIBVMSTREAM)
 
 $(BUILD)/vmstream: $(call objs,$(TOOL_SRC)) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
@@ -134,6 +142,10 @@ endef
 
 $(eval $(call test_program,core,$(call tests,codec/core)))
 $(eval $(call test_program,qevm,$(call tests,codec/qevm)))
+$(eval $(call test_program,seal,$(call tests,codec/seal)))
+$(eval $(call test_program,pack,$(call tests,codec/pack)))
+$(eval $(call test_program,native,$(call tests,codec/native)))
+$(eval $(call test_program,transcode,$(call tests,codec/transcode)))
 $(eval $(call test_program,host,$(call tests,codec/host)))
 $(eval $(call test_program,tool,$(call tests,codec/tool),$(call objs,$(filter-out %/main.c,$(TOOL_SRC)))))
 $(eval $(call test_program,reference-dst-engine,$(call tests,reference-dst/engine),$(LIBDSTENGINE)))
@@ -164,7 +176,7 @@ install: all man
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/vmstream/registry $(DESTDIR)$(PREFIX)/share/man/man1
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(LIBVMSTREAM) $(LIBVMDESC) $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(LIBVMSTREAM) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(DESTDIR)$(PREFIX)/lib
 	install -m 644 codec/include/vmstream/*.h $(DESTDIR)$(PREFIX)/include/vmstream
 	install -m 644 spec/registry/*.def $(DESTDIR)$(PREFIX)/include/vmstream/registry
 	install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1
