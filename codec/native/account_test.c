@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <vmstream/session.h>
+
+/* ---- accounts ---- */
+
+static const uint8_t ID[16] = {1, 2, 3};
+
+struct pair {
+    struct vms_session s;
+    struct vms_session_channel channels[4];
+};
+
+static void open_pair(struct pair *p, enum vms_native_role role) {
+    memset(p, 0, sizeof *p);
+    vms_session_init(&p->s, role, ID, p->channels, 4);
+    p->s.state = VMS_SES_OPEN;
+    p->s.agreement.features = VMS_FEATURE_RESUME;
+    p->s.agreement.limits.native_replay_bytes = 1000;
+    p->s.agreement.peer_replay_bytes = 1000;
+    p->channels[0].in_open = p->channels[0].out_open = true;
+}
+
+static struct vms_native_frame numbered(uint32_t type, uint16_t channel, uint32_t epoch,
+                                        uint64_t sequence) {
+    return (struct vms_native_frame){
+        .header = {.type = type, .channel = channel, .epoch = epoch, .sequence = sequence}};
+}
+
+static void send(struct pair *p, uint16_t channel, uint64_t sequence, uint64_t bytes) {
+    struct vms_native_frame f = numbered(VMS_NATIVE_OPAQUE, channel, 1, sequence);
+    vms_session_sent(&p->s, &f, bytes);
+}
+
+static enum vms_session_action receive(struct pair *p, const struct vms_native_frame *f) {
+    return vms_session_received(&p->s, f, 100);
+}
+
+static enum vms_session_action ack(struct pair *p, uint16_t channel, uint64_t next) {
+    struct vms_native_position position = {channel, next};
+    struct vms_native_frame f = numbered(VMS_NATIVE_ACK, 0, 1, p->channels[0].in_next);
+    f.u.ack = (struct vms_native_ack){1, &position};
+    return receive(p, &f);
+}
+
+/* [RSM-1], [RSM-4] */
+Test(account, keeps_and_waits) {
+    struct pair p;
+    open_pair(&p, VMS_ROLE_SOURCE);
+    cr_assert(vms_session_may_send(&p.s, 5000)); /* one may always go */
+    send(&p, 0, 0, 600);
+    cr_assert(vms_session_may_send(&p.s, 400));
+    cr_assert_not(vms_session_may_send(&p.s, 401));
+    send(&p, 0, 1, 400);
+    cr_assert_eq(ack(&p, 0, 1), VMS_SES_DO_NOTHING);
+    cr_assert_not(vms_session_may_send(&p.s, 1)); /* not yet forgotten */
+    vms_session_forgot(&p.s, 0, 600);
+    cr_assert(vms_session_may_send(&p.s, 600));
+    p.s.agreement.features = 0;
+    cr_assert(vms_session_may_send(&p.s, 1 << 30)); /* nothing is kept */
+}
+
+/* [RSM-2] */
+Test(account, impossible_acks) {
+    static const struct {
+        uint16_t channel;
+        uint64_t next;
+    } bad[] = {{0, 4}, {0, 1}, {1, 0}, {9, 0}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct pair p;
+        open_pair(&p, VMS_ROLE_SOURCE);
+        for (uint64_t n = 0; n < 3; n++)
+            send(&p, 0, n, 1);
+        cr_assert_eq(ack(&p, 0, 2), VMS_SES_DO_NOTHING);
+        cr_assert_eq(ack(&p, 0, 2), VMS_SES_DO_NOTHING);
+        cr_assert_eq(ack(&p, bad[i].channel, bad[i].next), VMS_SES_DO_FAIL);
+        cr_assert_eq(p.s.error.code, VMS_E_SESSION_ACK);
+        cr_assert_eq(ack(&p, 0, 2), VMS_SES_DO_FAIL);
+    }
+}
+
+/* [RSM-3], [RSM-5] */
+Test(account, when_to_acknowledge) {
+    struct pair p;
+    struct vms_native_position positions[4];
+    open_pair(&p, VMS_ROLE_DESTINATION);
+    struct vms_native_frame ping = numbered(VMS_NATIVE_PING, 0, 1, 0);
+    for (int i = 0; i < 20; i++) {
+        ping.header.sequence = (uint64_t)i;
+        cr_assert_eq(receive(&p, &ping), VMS_SES_DO_NOTHING);
+    }
+    cr_assert_not(vms_session_ack_due(&p.s));
+    struct vms_native_frame data = numbered(VMS_NATIVE_OPAQUE, 0, 1, 20);
+    (void)receive(&p, &data);
+    data.header.sequence = 21;
+    (void)receive(&p, &data);
+    cr_assert_not(vms_session_ack_due(&p.s));
+    data.header.sequence = 22;
+    (void)receive(&p, &data);
+    cr_assert(vms_session_ack_due(&p.s));
+    cr_assert_eq(vms_session_positions(&p.s, positions), 1);
+    cr_assert_eq(positions[0].next, 23);
+    cr_assert_not(vms_session_ack_due(&p.s));
+}
+
+static struct vms_native_frame resume(uint32_t type, uint32_t epoch,
+                                      const struct vms_native_position *positions, uint32_t count) {
+    struct vms_native_frame f = numbered(type, 0, 0, 0);
+    memcpy(f.u.resume.who.session, ID, 16);
+    f.u.resume.epoch = epoch;
+    f.u.resume.positions = positions;
+    f.u.resume.position_count = count;
+    return f;
+}
+
+/* [RSM-6], [RSM-7], [RSM-8] */
+Test(account, resumes) {
+    struct pair src, dst;
+    open_pair(&src, VMS_ROLE_SOURCE);
+    open_pair(&dst, VMS_ROLE_DESTINATION);
+    for (uint64_t n = 0; n < 5; n++)
+        send(&src, 0, n, 10);
+    for (uint64_t n = 0; n < 3; n++) {
+        struct vms_native_frame f = numbered(VMS_NATIVE_OPAQUE, 0, 1, n);
+        (void)receive(&dst, &f);
+    }
+    cr_assert_eq(vms_session_event(&src.s, VMS_SES_EV_CUT), VMS_SES_DO_KEEP);
+    cr_assert_eq(vms_session_event(&src.s, VMS_SES_EV_RECONNECT), VMS_SES_DO_SEND_RESUME);
+    struct vms_native_position from_src[4], from_dst[4];
+    uint32_t count = vms_session_positions(&src.s, from_src);
+    struct vms_native_frame r =
+        resume(VMS_NATIVE_RESUME, vms_session_next_epoch(&src.s), from_src, count);
+    vms_session_sent(&src.s, &r, 0);
+    cr_assert_eq(receive(&dst, &r), VMS_SES_DO_SEND_RESUMED); /* it had not seen the cut */
+    count = vms_session_positions(&dst.s, from_dst);
+    struct vms_native_frame answer = resume(VMS_NATIVE_RESUMED, r.u.resume.epoch, from_dst, count);
+    cr_assert_eq(receive(&src, &answer), VMS_SES_DO_REPLAY);
+    cr_assert_eq(src.channels[0].out_acked, 3);
+    cr_assert_eq(src.channels[0].out_next, 5);
+    cr_assert_eq(receive(&dst, &r), VMS_SES_DO_FAIL); /* the same once more */
+    cr_assert_eq(dst.s.error.code, VMS_E_RESUME_STALE);
+}
+
+/* [SES-3] */
+Test(account, cut_without_resume) {
+    struct pair p;
+    open_pair(&p, VMS_ROLE_SOURCE);
+    p.s.agreement.features = 0;
+    cr_assert_eq(vms_session_event(&p.s, VMS_SES_EV_CUT), VMS_SES_DO_FAIL);
+    cr_assert_eq(p.s.state, VMS_SES_FAILED);
+    cr_assert_eq(p.s.error.code, VMS_E_PEER_CLOSED);
+}
+
+/* [RSM-9], [SES-4] */
+Test(account, cannot_resume) {
+    struct vms_native_position at[] = {{0, 1}, {2, 0}};
+    struct pair p;
+    open_pair(&p, VMS_ROLE_SOURCE);
+    for (uint64_t n = 0; n < 5; n++)
+        send(&p, 0, n, 10);
+    (void)ack(&p, 0, 2);
+    p.s.state = VMS_SES_RESUMING;
+    struct vms_native_frame f = resume(VMS_NATIVE_RESUMED, 9, at, 1);
+    cr_assert_eq(receive(&p, &f), VMS_SES_DO_FAIL);
+    cr_assert_eq(p.s.error.code, VMS_E_RESUME_LOST);
+    open_pair(&p, VMS_ROLE_SOURCE);
+    p.s.state = VMS_SES_RESUMING;
+    f = resume(VMS_NATIVE_RESUMED, 9, at, 1);
+    cr_assert_eq(receive(&p, &f), VMS_SES_DO_FAIL); /* wants what was never sent */
+    cr_assert_eq(p.s.error.code, VMS_E_SESSION_ACK);
+    open_pair(&p, VMS_ROLE_SOURCE);
+    p.s.state = VMS_SES_RESUMING;
+    f = resume(VMS_NATIVE_RESUMED, 9, NULL, 0);
+    f.u.resume.who.session[0] ^= 1;
+    cr_assert_eq(receive(&p, &f), VMS_SES_DO_FAIL);
+    cr_assert_eq(p.s.error.code, VMS_E_SESSION_ID);
+}
+
+/* ---- END: [SES-20] ---- */
+
+static enum vms_session_action end(struct pair *p, const struct vms_native_sent *sent,
+                                   uint32_t count) {
+    struct vms_native_frame f = numbered(VMS_NATIVE_END, 0, 1, p->channels[0].in_next);
+    f.u.end.sent = sent;
+    f.u.end.sent_count = count;
+    return receive(p, &f);
+}
+
+static void receive_data(struct pair *p, uint16_t channel, uint64_t frames, uint64_t from) {
+    struct vms_native_frame f = numbered(VMS_NATIVE_ATTACH, channel, 0, 0);
+    memcpy(f.u.attach.who.session, ID, 16);
+    if (channel && !from)
+        (void)receive(p, &f);
+    for (uint64_t n = from; n < frames; n++) {
+        f = numbered(VMS_NATIVE_OPAQUE, channel, 1, n);
+        (void)receive(p, &f);
+    }
+}
+
+Test(account, end_tells_all) {
+    struct vms_native_sent sent[] = {{0, 2, 1}, {1, 3, 1}, {2, 0, 0}};
+    struct pair p;
+    open_pair(&p, VMS_ROLE_DESTINATION);
+    receive_data(&p, 0, 2, 0);
+    receive_data(&p, 1, 2, 0);
+    receive_data(&p, 2, 0, 0);
+    cr_assert_eq(vms_session_end_status(&p.s), VMS_END_NONE);
+    cr_assert_eq(end(&p, sent, 3), VMS_SES_DO_NOTHING);
+    cr_assert_eq(vms_session_end_status(&p.s), VMS_END_WAITING);
+    receive_data(&p, 1, 3, 2);
+    cr_assert_eq(vms_session_end_status(&p.s), VMS_END_COMPLETE);
+    receive_data(&p, 1, 4, 3);
+    cr_assert_eq(p.s.state, VMS_SES_FAILED);
+    cr_assert_eq(p.s.error.code, VMS_E_SESSION_END);
+}
+
+Test(account, end_tells_otherwise) {
+    static const struct vms_native_sent lists[][2] = {
+        {{0, 1, 1}, {1, 2, 1}}, /* the main channel had 2 */
+        {{0, 2, 1}, {1, 1, 1}}, /* fewer than have come */
+        {{0, 2, 1}, {2, 0, 0}}, /* channel 1 is not listed */
+        {{0, 2, 1}, {1, 2, 2}}, /* another epoch */
+        {{0, 2, 1}, {9, 2, 1}}, /* no such channel */
+        {{1, 2, 1}, {2, 2, 1}}, /* no main channel */
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        struct pair p;
+        open_pair(&p, VMS_ROLE_DESTINATION);
+        receive_data(&p, 0, 2, 0);
+        receive_data(&p, 1, 2, 0);
+        cr_assert_eq(end(&p, lists[i], 2), VMS_SES_DO_FAIL, "list %zu", i);
+        cr_assert_eq(p.s.error.code, VMS_E_SESSION_END);
+    }
+}
+
+/* [SES-21], [SES-23] */
+Test(account, no_end_and_abort) {
+    struct pair p;
+    open_pair(&p, VMS_ROLE_DESTINATION);
+    cr_assert_eq(vms_session_event(&p.s, VMS_SES_EV_CLOSE), VMS_SES_DO_FAIL);
+    cr_assert_eq(p.s.error.code, VMS_E_SESSION_NO_END);
+    open_pair(&p, VMS_ROLE_DESTINATION);
+    struct vms_native_frame f = numbered(VMS_NATIVE_ABORT, 0, 1, 0);
+    f.u.abort.code = vms_str("RAM_OFFSET");
+    f.u.abort.message = vms_str("page outside");
+    cr_assert_eq(receive(&p, &f), VMS_SES_DO_FAIL);
+    cr_assert_eq(p.s.error.code, VMS_E_SESSION_ABORTED);
+    cr_assert(strstr(p.s.error.message, "RAM_OFFSET page outside"));
+}
+
+/* [SES-25] */
+Test(account, keep_alive) {
+    struct pair p;
+    uint64_t wait;
+    open_pair(&p, VMS_ROLE_SOURCE);
+    p.s.agreement.keepalive_ms = 1000;
+    cr_assert_eq(vms_session_alive(&p.s, 400, 1000, &wait), VMS_ALIVE_FINE);
+    cr_assert_eq(wait, 100);
+    cr_assert_eq(vms_session_alive(&p.s, 500, 1000, &wait), VMS_ALIVE_PING);
+    p.s.said_ms = 500;
+    cr_assert_eq(vms_session_alive(&p.s, 900, 1000, &wait), VMS_ALIVE_FINE);
+    p.s.said_ms = 1000;
+    cr_assert_eq(vms_session_alive(&p.s, 1000, 1000, &wait), VMS_ALIVE_FINE);
+    cr_assert_eq(wait, 1);
+    cr_assert_eq(vms_session_alive(&p.s, 1001, 1000, &wait), VMS_ALIVE_DEAD);
+    p.s.agreement.keepalive_ms = 0;
+    cr_assert_eq(vms_session_alive(&p.s, 1 << 30, 0, &wait), VMS_ALIVE_FINE);
+    cr_assert_eq(wait, UINT64_MAX);
+}
