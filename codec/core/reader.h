@@ -31,30 +31,37 @@ static inline struct vms_slice vms_read_bytes(struct vms_reader *r, size_t n) {
             r->need = n > SIZE_MAX - r->pos ? SIZE_MAX : r->pos + n;
         return (struct vms_slice){NULL, 0};
     }
-    struct vms_slice s = {r->ptr + r->pos, n};
+    struct vms_slice s = {n ? r->ptr + r->pos : r->ptr, n};
     r->pos += n;
     return s;
 }
 
-static inline uint64_t vms_read_be(struct vms_reader *r, size_t n) {
-    struct vms_slice s = vms_read_bytes(r, n);
-    uint64_t v = 0;
-    for (size_t i = 0; i < s.len; i++)
-        v = v << 8 | s.ptr[i];
-    return v;
+/* Compilers make one load and one byte swap of these. */
+static inline uint16_t vms_be16(const uint8_t *p) {
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+static inline uint32_t vms_be32(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+static inline uint64_t vms_be64(const uint8_t *p) {
+    return (uint64_t)vms_be32(p) << 32 | vms_be32(p + 4);
 }
 
 static inline uint8_t vms_read_u8(struct vms_reader *r) {
-    return (uint8_t)vms_read_be(r, 1);
+    struct vms_slice s = vms_read_bytes(r, 1);
+    return s.len ? *s.ptr : 0;
 }
 static inline uint16_t vms_read_u16(struct vms_reader *r) {
-    return (uint16_t)vms_read_be(r, 2);
+    struct vms_slice s = vms_read_bytes(r, 2);
+    return s.len ? vms_be16(s.ptr) : 0;
 }
 static inline uint32_t vms_read_u32(struct vms_reader *r) {
-    return (uint32_t)vms_read_be(r, 4);
+    struct vms_slice s = vms_read_bytes(r, 4);
+    return s.len ? vms_be32(s.ptr) : 0;
 }
 static inline uint64_t vms_read_u64(struct vms_reader *r) {
-    return vms_read_be(r, 8);
+    struct vms_slice s = vms_read_bytes(r, 8);
+    return s.len ? vms_be64(s.ptr) : 0;
 }
 
 /** u8 length and that many bytes. */

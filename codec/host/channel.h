@@ -82,6 +82,11 @@ enum vms_code vms_channel_readv_full(struct vms_channel *channel, const struct i
  */
 enum vms_code vms_channel_peek(struct vms_channel *channel, struct vms_room room, size_t *n,
                                struct vms_error *err);
+/**
+ * True when nothing comes within ms milliseconds: no byte, no end, no failure. Bytes that come stay
+ * for the next read.
+ */
+bool vms_channel_quiet(struct vms_channel *channel, int ms);
 /** Skips n bytes: seeks where it can, reads otherwise. VMS_E_PEER_CLOSED when the stream ends
  * before. */
 enum vms_code vms_channel_skip(struct vms_channel *channel, uint64_t n, struct vms_error *err);

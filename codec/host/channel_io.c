@@ -239,6 +239,16 @@ enum vms_code vms_channel_peek(struct vms_channel *channel, struct vms_room room
     return VMS_OK;
 }
 
+bool vms_channel_quiet(struct vms_channel *channel, int ms) {
+    uint8_t byte;
+    size_t n;
+    struct vms_error ignored;
+    int usual = atomic_exchange(&channel->read_timeout_ms, ms);
+    enum vms_code code = vms_channel_peek(channel, (struct vms_room){&byte, 1}, &n, &ignored);
+    atomic_store(&channel->read_timeout_ms, usual);
+    return code == VMS_E_TIMEOUT;
+}
+
 /* --- writing --- */
 
 static enum vms_code ready_to_write(struct vms_channel *channel, struct vms_error *err) {

@@ -7,6 +7,7 @@ enum {
     SCRATCH = 64 * 1024, /* bytes: what is passed over on a source that cannot seek */
     BIG_BULK = 64 * 1024,
     SMALL_FILL = 4096,
+    QUIET_MS = 10, /* of downtime, against a forged end: see seems_over() */
 };
 
 /* The places that direct() named and that are not full yet. */
@@ -239,6 +240,23 @@ static enum flow take_piece(struct vms_pump *p, const struct vms_event *event) {
     return GO_ON;
 }
 
+/*
+ * [TAIL-11] The end of a live stream is not marked. When what is held may be all of it, wait a
+ * little for more: bytes that follow tell that device data only looked like the end.
+ */
+static bool seems_over(struct vms_pump *p) {
+    const struct vms_source *source = &p->config.source;
+    return vms_qevm_tail_fits(p->decoder) && source->ops->quiet(source->ctx, QUIET_MS);
+}
+
+static enum flow more(struct vms_pump *p) {
+    if (seems_over(p)) {
+        p->eof = true;
+        return GO_ON;
+    }
+    return fill(p);
+}
+
 /* One step of the decoder. Bulk of unknown length ends with the first step that is not bulk. */
 static enum flow decode(struct vms_pump *p) {
     struct vms_event event;
@@ -250,7 +268,7 @@ static enum flow decode(struct vms_pump *p) {
     switch (step) {
     case VMS_STEP_RECORD: return take_record(p, &event);
     case VMS_STEP_BULK: return take_piece(p, &event);
-    case VMS_STEP_NEED: return fill(p);
+    case VMS_STEP_NEED: return more(p);
     case VMS_STEP_END: return leave(p, VMS_PUMP_END);
     case VMS_STEP_ERROR: p->error = *event.error; return leave(p, VMS_PUMP_ERROR);
     }

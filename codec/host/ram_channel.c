@@ -23,8 +23,8 @@ void vms_ram_channel_free(struct vms_ram_channel *channel) {
     if (!channel)
         return;
     ram_stats_retire(channel);
-    vms_unpack_free(channel->page_unpack);
-    vms_unpack_free(channel->stream_unpack);
+    vms_inflate_free(channel->page_unpack);
+    vms_inflate_free(channel->stream_unpack);
     free(channel->bitmap);
     free(channel->staging);
     free(channel->stats);
@@ -117,9 +117,9 @@ static enum vms_code take_compressed(struct vms_ram_channel *c, const struct vms
                                      struct vms_error *err) {
     if (set_page(c, &record->u.page, err) != VMS_OK)
         return err->code;
-    if (!c->page_unpack && !(c->page_unpack = vms_unpack_new(VMS_UNPACK_ZLIB)))
+    if (!c->page_unpack && !(c->page_unpack = vms_inflate_new(VMS_UNPACK_ZLIB)))
         return vms_error_set(err, VMS_E_NO_MEMORY, "zlib");
-    vms_unpack_reset(c->page_unpack);
+    vms_inflate_reset(c->page_unpack);
     ram_stats(c)->compressed++;
     ram_mark_page(c, record->u.page.offset);
     c->bulk = RAM_BULK_COMPRESSED;
@@ -254,7 +254,7 @@ static enum vms_code on_done(void *ctx, struct vms_error *err) {
     case RAM_BULK_XBZRLE: return apply_xbzrle(c, err);
     case RAM_BULK_PACKED: return end_packed(c, VMS_E_MULTIFD_DATA, err);
     case RAM_BULK_COMPRESSED:
-        if (!vms_unpack_ended(c->page_unpack))
+        if (!vms_inflate_ended(c->page_unpack))
             return vms_error_set(err, VMS_E_RAM_COMPRESSED_DATA, "the zlib stream goes on");
         return end_packed(c, VMS_E_RAM_COMPRESSED_DATA, err);
     default: return VMS_OK;

@@ -69,8 +69,8 @@ struct vms_ram_channel {
         *staging; /* a page that does not go straight to memory, and a page of scratch behind it */
     size_t staged;
 
-    struct vms_unpack *page_unpack;   /* COMPRESSED: one stream a page */
-    struct vms_unpack *stream_unpack; /* multifd: one stream a channel */
+    struct vms_inflate *page_unpack;   /* COMPRESSED: one stream a page */
+    struct vms_inflate *stream_unpack; /* multifd: one stream a channel */
     uint8_t *bitmap;                  /* mapped-ram: of bitmap_block */
     struct ram_block *bitmap_block;
 };
@@ -107,7 +107,7 @@ bool ram_in_memory(const struct vms_ram_channel *c);
 /* Content of pages[page...] in order: plain, or to be unpacked. */
 enum vms_code ram_pages_plain(struct vms_ram_channel *c, struct vms_slice bytes,
                               struct vms_error *err);
-enum vms_code ram_pages_packed(struct vms_ram_channel *c, struct vms_unpack *u,
+enum vms_code ram_pages_packed(struct vms_ram_channel *c, struct vms_inflate *u,
                                struct vms_slice bytes, enum vms_code code, struct vms_error *err);
 
 /* ram_multifd.c */

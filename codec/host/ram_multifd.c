@@ -58,13 +58,13 @@ static enum vms_code take_plain(struct vms_ram_channel *c, const struct vms_reco
 
 /* One stream a channel for the whole migration, so a packet is unpacked even when its block is not
  * stored; and the method cannot change on the way (MFD-5). */
-static enum vms_code take_stream(struct vms_ram_channel *c, enum vms_unpack_kind kind,
+static enum vms_code take_stream(struct vms_ram_channel *c, enum vms_inflate_kind kind,
                                  struct vms_error *err) {
     if (!c->stream_unpack)
-        c->stream_unpack = vms_unpack_new(kind);
+        c->stream_unpack = vms_inflate_new(kind);
     if (!c->stream_unpack)
         return vms_error_set(err, VMS_E_NO_MEMORY, "a decompressor");
-    if (vms_unpack_kind(c->stream_unpack) != kind)
+    if (vms_inflate_kind(c->stream_unpack) != kind)
         return vms_error_set(err, VMS_E_MULTIFD_COMPRESSION, "zlib and zstd on one channel");
     c->bulk = RAM_BULK_PACKED;
     return VMS_OK;

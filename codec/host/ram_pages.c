@@ -72,14 +72,14 @@ enum vms_code ram_pages_plain(struct vms_ram_channel *c, struct vms_slice bytes,
 
 /* MFD-11, RAM-18: exactly the announced pages. When they are full, what is left of the data may
  * only be the compressor's own bytes: one byte of output more is too much. */
-enum vms_code ram_pages_packed(struct vms_ram_channel *c, struct vms_unpack *u,
+enum vms_code ram_pages_packed(struct vms_ram_channel *c, struct vms_inflate *u,
                                struct vms_slice bytes, enum vms_code code, struct vms_error *err) {
     for (;;) {
         uint8_t excess;
         bool full = c->page == c->pages;
         struct vms_room room = full ? (struct vms_room){&excess, 1} : rest_of_page(c);
         size_t had = bytes.len, room_len = room.len;
-        if (!vms_unpack(u, &bytes, &room))
+        if (!vms_inflate(u, &bytes, &room))
             return vms_error_set(err, code, "page %zu of %zu of %s", c->page, c->pages,
                                  c->block->pub.name);
         size_t out = room_len - room.len;

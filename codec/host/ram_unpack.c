@@ -5,22 +5,22 @@
 #include <zlib.h>
 #include <zstd.h>
 
-struct vms_unpack {
-    enum vms_unpack_kind kind;
+struct vms_inflate {
+    enum vms_inflate_kind kind;
     z_stream z;
     ZSTD_DStream *zstd;
     bool ended;
 };
 
-static bool open_stream(struct vms_unpack *u) {
+static bool open_stream(struct vms_inflate *u) {
     if (u->kind == VMS_UNPACK_ZLIB)
         return inflateInit(&u->z) == Z_OK;
     u->zstd = ZSTD_createDStream();
     return u->zstd != NULL;
 }
 
-struct vms_unpack *vms_unpack_new(enum vms_unpack_kind kind) {
-    struct vms_unpack *u = calloc(1, sizeof *u);
+struct vms_inflate *vms_inflate_new(enum vms_inflate_kind kind) {
+    struct vms_inflate *u = calloc(1, sizeof *u);
     if (!u)
         return NULL;
     u->kind = kind;
@@ -30,7 +30,7 @@ struct vms_unpack *vms_unpack_new(enum vms_unpack_kind kind) {
     return NULL;
 }
 
-void vms_unpack_free(struct vms_unpack *unpack) {
+void vms_inflate_free(struct vms_inflate *unpack) {
     if (!unpack)
         return;
     if (unpack->kind == VMS_UNPACK_ZLIB)
@@ -39,11 +39,11 @@ void vms_unpack_free(struct vms_unpack *unpack) {
     free(unpack);
 }
 
-enum vms_unpack_kind vms_unpack_kind(const struct vms_unpack *unpack) {
+enum vms_inflate_kind vms_inflate_kind(const struct vms_inflate *unpack) {
     return unpack->kind;
 }
 
-void vms_unpack_reset(struct vms_unpack *unpack) {
+void vms_inflate_reset(struct vms_inflate *unpack) {
     unpack->ended = false;
     if (unpack->kind == VMS_UNPACK_ZLIB)
         (void)inflateReset(&unpack->z);
@@ -56,7 +56,7 @@ static uInt clip(size_t n) {
 }
 
 /* One call of inflate. Z_BUF_ERROR only says that it could do nothing. */
-static bool step_zlib(struct vms_unpack *u, struct vms_slice *in, struct vms_room *out) {
+static bool step_zlib(struct vms_inflate *u, struct vms_slice *in, struct vms_room *out) {
     uInt in_len = clip(in->len), out_len = clip(out->len);
     u->z.next_in = (Bytef *)(uintptr_t)in->ptr;
     u->z.avail_in = in_len;
@@ -70,7 +70,7 @@ static bool step_zlib(struct vms_unpack *u, struct vms_slice *in, struct vms_roo
     return r == Z_OK || r == Z_BUF_ERROR || r == Z_STREAM_END;
 }
 
-static bool step_zstd(struct vms_unpack *u, struct vms_slice *in, struct vms_room *out) {
+static bool step_zstd(struct vms_inflate *u, struct vms_slice *in, struct vms_room *out) {
     ZSTD_inBuffer zin = {in->ptr, in->len, 0};
     ZSTD_outBuffer zout = {out->ptr, out->len, 0};
     size_t r = ZSTD_decompressStream(u->zstd, &zout, &zin);
@@ -84,7 +84,7 @@ static bool step_zstd(struct vms_unpack *u, struct vms_slice *in, struct vms_roo
 }
 
 /* Goes on without input as long as output comes, since a decompressor may hold some back. */
-bool vms_unpack(struct vms_unpack *unpack, struct vms_slice *in, struct vms_room *out) {
+bool vms_inflate(struct vms_inflate *unpack, struct vms_slice *in, struct vms_room *out) {
     size_t in_before, out_before;
     do {
         in_before = in->len;
@@ -97,6 +97,6 @@ bool vms_unpack(struct vms_unpack *unpack, struct vms_slice *in, struct vms_room
     return true;
 }
 
-bool vms_unpack_ended(const struct vms_unpack *unpack) {
+bool vms_inflate_ended(const struct vms_inflate *unpack) {
     return unpack->ended;
 }

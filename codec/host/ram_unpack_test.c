@@ -12,7 +12,7 @@ enum {
 static uint8_t plain[PLAIN];
 static uint8_t packed[2 * PLAIN];
 
-static size_t pack(enum vms_unpack_kind kind) {
+static size_t pack(enum vms_inflate_kind kind) {
     for (size_t i = 0; i < PLAIN; i++)
         plain[i] = (uint8_t)(i * i >> 7);
     uLongf len = sizeof packed;
@@ -23,27 +23,27 @@ static size_t pack(enum vms_unpack_kind kind) {
 }
 
 /* Feeds in_step bytes of input at a time into out_step bytes of output at a time. */
-static void round_trip(enum vms_unpack_kind kind, size_t in_step, size_t out_step) {
+static void round_trip(enum vms_inflate_kind kind, size_t in_step, size_t out_step) {
     static uint8_t got[PLAIN];
     struct vms_slice left = vms_slice(packed, pack(kind));
-    struct vms_unpack *u = vms_unpack_new(kind);
+    struct vms_inflate *u = vms_inflate_new(kind);
     size_t have = 0;
-    for (int again = 0; again < 2; again++, vms_unpack_reset(u)) {
+    for (int again = 0; again < 2; again++, vms_inflate_reset(u)) {
         left = vms_slice(packed, pack(kind));
         for (have = 0; left.len || have < PLAIN;) {
             struct vms_slice in = vms_slice_head(left, in_step);
             struct vms_room out = {got + have, PLAIN - have < out_step ? PLAIN - have : out_step};
             size_t in_before = in.len, out_before = out.len;
-            cr_assert(vms_unpack(u, &in, &out));
+            cr_assert(vms_inflate(u, &in, &out));
             left = vms_slice_tail(left, in_before - in.len);
             have += out_before - out.len;
             cr_assert(in.len < in_before || out.len < out_before);
         }
-        cr_assert(vms_unpack_ended(u));
+        cr_assert(vms_inflate_ended(u));
         cr_assert_eq(memcmp(got, plain, PLAIN), 0);
     }
-    cr_assert_eq(vms_unpack_kind(u), kind);
-    vms_unpack_free(u);
+    cr_assert_eq(vms_inflate_kind(u), kind);
+    vms_inflate_free(u);
 }
 
 Test(ram_unpack, any_pieces) {
@@ -58,11 +58,11 @@ Test(ram_unpack, any_pieces) {
 Test(ram_unpack, malformed) {
     for (int kind = VMS_UNPACK_ZLIB; kind <= VMS_UNPACK_ZSTD; kind++) {
         uint8_t out[100];
-        struct vms_unpack *u = vms_unpack_new((enum vms_unpack_kind)kind);
+        struct vms_inflate *u = vms_inflate_new((enum vms_inflate_kind)kind);
         struct vms_slice in = vms_str("this is not compressed at all");
         struct vms_room room = {out, sizeof out};
-        cr_assert_not(vms_unpack(u, &in, &room));
-        vms_unpack_free(u);
+        cr_assert_not(vms_inflate(u, &in, &room));
+        vms_inflate_free(u);
     }
 }
 
@@ -70,9 +70,9 @@ Test(ram_unpack, malformed) {
 Test(ram_unpack, window) {
     static const uint8_t frame[] = {0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00};
     uint8_t out[100];
-    struct vms_unpack *u = vms_unpack_new(VMS_UNPACK_ZSTD);
+    struct vms_inflate *u = vms_inflate_new(VMS_UNPACK_ZSTD);
     struct vms_slice in = vms_slice(frame, sizeof frame);
     struct vms_room room = {out, sizeof out};
-    cr_assert_not(vms_unpack(u, &in, &room));
-    vms_unpack_free(u);
+    cr_assert_not(vms_inflate(u, &in, &room));
+    vms_inflate_free(u);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/source.h"
 #include <errno.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -51,7 +52,13 @@ static enum vms_source_status fd_skip(void *ctx, uint64_t n, uint64_t *got, stru
     return lseek(s->fd, (off_t)*got, SEEK_CUR) < 0 ? failed(err, "seek") : VMS_SOURCE_DATA;
 }
 
-static const struct vms_source_ops FD_OPS = {fd_read, fd_skip};
+static bool fd_quiet(void *ctx, int ms) {
+    const struct vms_fd_source *s = ctx;
+    struct pollfd p = {s->fd, POLLIN, 0};
+    return poll(&p, 1, ms) == 0;
+}
+
+static const struct vms_source_ops FD_OPS = {fd_read, fd_skip, fd_quiet};
 
 struct vms_source vms_source_from_fd(struct vms_fd_source *state, int fd) {
     struct stat st;

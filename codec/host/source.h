@@ -26,6 +26,11 @@ struct vms_source_ops {
      * far. DATA with *got 0 means that this source cannot, and the pump reads and drops instead.
      */
     enum vms_source_status (*skip)(void *ctx, uint64_t n, uint64_t *got, struct vms_error *err);
+    /**
+     * True when no byte comes within ms milliseconds and the source is not known to be over either:
+     * a connection that is silent. False when there is something to read, be it the end.
+     */
+    bool (*quiet)(void *ctx, int ms);
 };
 
 struct vms_source {

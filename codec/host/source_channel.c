@@ -43,7 +43,11 @@ static enum vms_source_status channel_skip(void *ctx, uint64_t n, uint64_t *got,
     return vms_channel_skip(ctx, *got, err) == VMS_OK ? VMS_SOURCE_DATA : VMS_SOURCE_ERROR;
 }
 
-static const struct vms_source_ops CHANNEL_OPS = {channel_read, channel_skip};
+static bool channel_quiet(void *ctx, int ms) {
+    return vms_channel_quiet(ctx, ms);
+}
+
+static const struct vms_source_ops CHANNEL_OPS = {channel_read, channel_skip, channel_quiet};
 
 struct vms_source vms_source_from_channel(struct vms_channel *channel) {
     struct vms_source source = {&CHANNEL_OPS, channel, UINT64_MAX};

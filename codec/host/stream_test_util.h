@@ -120,7 +120,13 @@ static inline enum vms_source_status test_source_skip(void *ctx, uint64_t n, uin
     return VMS_SOURCE_DATA;
 }
 
-static const struct vms_source_ops test_source_ops = {test_source_read, test_source_skip};
+static bool test_source_quiet(void *ctx, int ms) {
+    (void)ctx, (void)ms;
+    return false;
+}
+
+static const struct vms_source_ops test_source_ops = {test_source_read, test_source_skip,
+                                                      test_source_quiet};
 
 static inline struct vms_source test_source(struct test_source *s, struct vms_slice bytes,
                                             size_t chunk) {

@@ -49,6 +49,7 @@ enum vms_code vms_block_resolve(struct vms_qevm_decoder *d, struct vms_reader *r
         return vms_qevm_fail(d, VMS_E_RAM_BLOCK_UNKNOWN, at, "%.*s", (int)page->block.len,
                              (const char *)page->block.ptr);
     remember(d, page->block, page->block_index);
+    page->block = vms_slice(d->last_name, d->last_name_len);
     return VMS_OK;
 }
 

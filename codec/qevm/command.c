@@ -40,16 +40,18 @@ static const struct command_rule RULES[COMMAND_COUNT] = {
 static const uint8_t POSTCOPY_NEXT[VMS_POSTCOPY_STATES][COMMAND_COUNT] = {
     [VMS_POSTCOPY_NONE] = {[VMS_CMD_POSTCOPY_ADVISE] = VMS_POSTCOPY_ADVISE},
     [VMS_POSTCOPY_ADVISE] = {[VMS_CMD_POSTCOPY_RAM_DISCARD] = VMS_POSTCOPY_DISCARD,
+                             [VMS_CMD_PACKAGED] = VMS_POSTCOPY_ADVISE,
                              [VMS_CMD_POSTCOPY_LISTEN] = VMS_POSTCOPY_LISTENING},
     [VMS_POSTCOPY_DISCARD] = {[VMS_CMD_POSTCOPY_RAM_DISCARD] = VMS_POSTCOPY_DISCARD,
+                              [VMS_CMD_PACKAGED] = VMS_POSTCOPY_DISCARD,
                               [VMS_CMD_POSTCOPY_LISTEN] = VMS_POSTCOPY_LISTENING},
     [VMS_POSTCOPY_LISTENING] = {[VMS_CMD_POSTCOPY_RUN] = VMS_POSTCOPY_RUNNING},
-    [VMS_POSTCOPY_RUNNING] = {[VMS_CMD_POSTCOPY_RESUME] = VMS_POSTCOPY_RUNNING,
-                              [VMS_CMD_RECV_BITMAP] = VMS_POSTCOPY_RUNNING},
+    [VMS_POSTCOPY_RECOVERING] = {[VMS_CMD_POSTCOPY_RESUME] = VMS_POSTCOPY_RUNNING,
+                                 [VMS_CMD_RECV_BITMAP] = VMS_POSTCOPY_RECOVERING},
 };
 
 static bool is_postcopy(uint16_t command) {
-    return (command >= VMS_CMD_POSTCOPY_ADVISE && command <= VMS_CMD_POSTCOPY_RAM_DISCARD) ||
+    return (command >= VMS_CMD_POSTCOPY_ADVISE && command <= VMS_CMD_PACKAGED) ||
            command == VMS_CMD_POSTCOPY_RESUME || command == VMS_CMD_RECV_BITMAP;
 }
 
@@ -66,7 +68,7 @@ enum {
 static enum vms_code check_return_path(struct vms_qevm_decoder *d, struct vms_slice payload) {
     (void)payload;
     if (d->return_path)
-        return vms_qevm_fail(d, VMS_E_RETURN_PATH_TWICE, 0, NULL);
+        return vms_qevm_fail(d, VMS_E_RETURN_PATH_TWICE, 1, NULL);
     d->return_path = true;
     return VMS_OK;
 }
@@ -74,7 +76,7 @@ static enum vms_code check_return_path(struct vms_qevm_decoder *d, struct vms_sl
 static enum vms_code check_switchover_start(struct vms_qevm_decoder *d, struct vms_slice payload) {
     (void)payload;
     if (d->switchover_start)
-        return vms_qevm_fail(d, VMS_E_SWITCHOVER_START_TWICE, 0, NULL);
+        return vms_qevm_fail(d, VMS_E_SWITCHOVER_START_TWICE, 1, NULL);
     d->switchover_start = true;
     return VMS_OK;
 }
@@ -82,7 +84,7 @@ static enum vms_code check_switchover_start(struct vms_qevm_decoder *d, struct v
 static enum vms_code check_ping(struct vms_qevm_decoder *d, struct vms_slice payload) {
     (void)payload;
     if (!d->return_path && d->config.kind == VMS_QEVM_MAIN)
-        return vms_qevm_fail(d, VMS_E_PING_WITHOUT_RETURN_PATH, 0, NULL);
+        return vms_qevm_fail(d, VMS_E_PING_WITHOUT_RETURN_PATH, 1, NULL);
     return VMS_OK;
 }
 
@@ -96,7 +98,8 @@ static enum vms_code check_advise(struct vms_qevm_decoder *d, struct vms_slice p
     uint64_t sizes = vms_read_u64(&r);
     uint64_t target = vms_read_u64(&r);
     if (target != d->page_size || sizes < target || sizes % target)
-        return vms_qevm_fail(d, VMS_E_ADVISE_PAGE_SIZE, PAYLOAD_AT, "0x%llx, 0x%llx",
+        return vms_qevm_fail(d, VMS_E_ADVISE_PAGE_SIZE,
+                             target != d->page_size ? PAYLOAD_AT + 8 : PAYLOAD_AT, "0x%llx, 0x%llx",
                              (unsigned long long)sizes, (unsigned long long)target);
     d->advised_sizes = sizes;
     return VMS_OK;
@@ -167,7 +170,7 @@ static enum vms_code check_head(struct vms_qevm_decoder *d, uint16_t command, ui
     if (rule->len != ANY && rule->len != len)
         return vms_qevm_fail(d, VMS_E_COMMAND_LENGTH, 3, "%s of %u bytes",
                              vms_command_name(command), len);
-    if (!vms_dialect_has(&d->dialect, rule->since, 0))
+    if (!vms_dialect_has(&d->dialect, rule->since, command == VMS_CMD_ENABLE_COLO ? 0x0b00 : 0))
         return vms_qevm_fail(d, VMS_E_COMMAND_DIALECT, 1, "%s", vms_command_name(command));
     if (d->packaged && has_own_data(command))
         return vms_qevm_fail(d, VMS_E_PACKAGE_NESTED, 1, "%s", vms_command_name(command));

@@ -27,14 +27,6 @@ static vms_parse *const PARSERS[VMS_ST_COUNT] = {
     [VMS_ST_RETURN_PATH_BITMAP_END] = vms_parse_return_path_bitmap_end,
 };
 
-static const enum vms_qevm_state FIRST_STATE[] = {
-    [VMS_QEVM_MAIN] = VMS_ST_HEADER,
-    [VMS_QEVM_RECOVERY] = VMS_ST_TOP,
-    [VMS_QEVM_MULTIFD] = VMS_ST_MULTIFD_HELLO,
-    [VMS_QEVM_PREEMPT] = VMS_ST_PREEMPT,
-    [VMS_QEVM_RETURN_PATH] = VMS_ST_RETURN_PATH,
-};
-
 const char *vms_qevm_kind_name(enum vms_qevm_kind kind) {
     static const char *const names[] = {"main", "recovery", "multifd", "preempt", "return-path"};
     return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
@@ -46,87 +38,6 @@ enum vms_qevm_kind vms_qevm_sniff(struct vms_slice first_bytes, enum vms_qevm_ki
     if (magic == VMS_QEVM_MAGIC)
         return VMS_QEVM_MAIN;
     return magic == VMS_MULTIFD_MAGIC ? VMS_QEVM_MULTIFD : fallback;
-}
-
-struct vms_qevm_config vms_qevm_config_default(void) {
-    return (struct vms_qevm_config){.kind = VMS_QEVM_MAIN, .limits = vms_limits_default()};
-}
-
-/* ---- memory: one block, laid out once (MOD-10) ---- */
-
-static size_t aligned(uint64_t n) {
-    return (size_t)((n + 15) & ~(uint64_t)15);
-}
-
-static bool has_sections(const struct vms_qevm_config *c) {
-    return c->kind == VMS_QEVM_MAIN || c->kind == VMS_QEVM_RECOVERY;
-}
-
-static size_t tail_bytes(const struct vms_qevm_config *c) {
-    return has_sections(c) && c->tail_mode == VMS_TAIL_HOLD ? aligned(c->limits.device_tail_bytes)
-                                                            : 0;
-}
-
-static size_t section_bytes(const struct vms_qevm_config *c) {
-    return has_sections(c) ? aligned(c->limits.sections * sizeof(struct vms_qevm_section)) : 0;
-}
-
-static size_t block_bytes(const struct vms_qevm_config *c) {
-    return c->kind == VMS_QEVM_RETURN_PATH
-               ? 0
-               : aligned(c->limits.ram_blocks * sizeof(struct vms_qevm_block));
-}
-
-size_t vms_qevm_decoder_size(const struct vms_qevm_config *c) {
-    return aligned(sizeof(struct vms_qevm_decoder)) + VMS_STAGE_BYTES + section_bytes(c) +
-           block_bytes(c) + tail_bytes(c);
-}
-
-struct vms_qevm_decoder *vms_qevm_decoder_init(void *mem, size_t mem_len,
-                                               const struct vms_qevm_config *config) {
-    if (!mem || mem_len < vms_qevm_decoder_size(config))
-        return NULL;
-    struct vms_qevm_decoder *d = mem;
-    uint8_t *at = (uint8_t *)mem + aligned(sizeof *d);
-    memset(d, 0, sizeof *d);
-    d->config = *config;
-    d->dialect = config->dialect;
-    d->page_size = 1u << (d->dialect.page_bits ? d->dialect.page_bits : 12);
-    d->state = FIRST_STATE[config->kind];
-    d->last_block = VMS_NO_BLOCK;
-    d->cut = config->vmdesc_preloaded ? VMS_CUT_VMDESC : VMS_CUT_LIVE;
-    if (config->kind == VMS_QEVM_RECOVERY)
-        d->postcopy = VMS_POSTCOPY_RUNNING;
-    d->stage = at;
-    at += VMS_STAGE_BYTES;
-    d->sections = (void *)at;
-    at += section_bytes(config);
-    d->blocks = (void *)at;
-    at += block_bytes(config);
-    d->tail.ptr = at;
-    d->tail.cap = tail_bytes(config) ? (size_t)config->limits.device_tail_bytes : 0;
-    return d;
-}
-
-void vms_qevm_adopt(struct vms_qevm_decoder *d, const struct vms_qevm_decoder *main_channel) {
-    const struct vms_qevm_decoder *m = main_channel;
-    d->dialect = m->dialect;
-    d->page_size = m->page_size;
-    if (d->config.kind == VMS_QEVM_RETURN_PATH)
-        return;
-    d->adopted = true;
-    d->list_seen = m->list_seen;
-    d->block_count = m->block_count <= d->config.limits.ram_blocks
-                         ? m->block_count
-                         : (uint32_t)d->config.limits.ram_blocks;
-    memcpy(d->blocks, m->blocks, d->block_count * sizeof *d->blocks);
-    if (!has_sections(&d->config))
-        return;
-    d->advised_sizes = m->advised_sizes;
-    d->section_count = m->section_count <= d->config.limits.sections
-                           ? m->section_count
-                           : (uint32_t)d->config.limits.sections;
-    memcpy(d->sections, m->sections, d->section_count * sizeof *d->sections);
 }
 
 /* ---- errors ---- */
@@ -153,18 +64,18 @@ static enum vms_step failed(struct vms_qevm_decoder *d, struct vms_event *ev) {
 
 /* ---- the window: where the parser reads ---- */
 
-static size_t staged(const struct vms_qevm_decoder *d) {
+static inline size_t staged(const struct vms_qevm_decoder *d) {
     return d->stage_end - d->stage_begin;
 }
 
-static struct vms_slice limited(const struct vms_qevm_decoder *d, struct vms_slice window) {
+static inline struct vms_slice limited(const struct vms_qevm_decoder *d, struct vms_slice window) {
     if (d->packaged && window.len > d->package_left)
         window.len = (size_t)d->package_left;
     return window;
 }
 
 /* The held tail while it is replayed, else what was staged, else the caller's input. */
-static struct vms_slice window_of(const struct vms_qevm_decoder *d, struct vms_slice input) {
+static inline struct vms_slice window_of(const struct vms_qevm_decoder *d, struct vms_slice input) {
     if (d->tail.replaying)
         return limited(d, vms_slice(d->tail.ptr + d->tail.replay, d->tail.len - d->tail.replay));
     if (staged(d))
@@ -173,14 +84,14 @@ static struct vms_slice window_of(const struct vms_qevm_decoder *d, struct vms_s
 }
 
 /* Counts n bytes of the channel as decoded, wherever they lie. */
-static void pass(struct vms_qevm_decoder *d, uint64_t n) {
+static inline void pass(struct vms_qevm_decoder *d, uint64_t n) {
     d->offset += n;
     if (d->packaged)
         d->package_left -= n;
 }
 
 /* Takes n bytes off the window. They stay readable until the next call: only positions move. */
-static void commit(struct vms_qevm_decoder *d, struct vms_slice *input, size_t n) {
+static inline void commit(struct vms_qevm_decoder *d, struct vms_slice *input, size_t n) {
     if (d->tail.replaying)
         d->tail.replay += n;
     else if (staged(d))
@@ -207,13 +118,22 @@ static bool waiting(const struct vms_qevm_decoder *d) {
     return d->need > staged(d);
 }
 
+/*
+ * Records with bulk, and with slices that the decoder keeps nowhere else, are read from the stage:
+ * so the slices hold as long as the bulk lasts, whatever becomes of the caller's input.
+ */
+static bool outlives_input(const struct vms_qevm_decoder *d) {
+    return d->state == VMS_ST_MULTIFD_PACKET || d->state == VMS_ST_DIRTY_BITMAP ||
+           d->state == VMS_ST_RETURN_PATH;
+}
+
 /* The window ended before the record did: ask for more, or say that there is no more. */
 static enum vms_code widen(struct vms_qevm_decoder *d, struct vms_slice window, size_t need) {
-    if (d->packaged && window.len == d->package_left)
-        return vms_qevm_fail(d, VMS_E_PACKAGE_SHORT, window.len, NULL);
+    if (d->packaged && need > d->package_left)
+        return vms_qevm_fail(d, VMS_E_PACKAGE_SHORT, (size_t)d->package_left, NULL);
     if (d->tail.replaying)
         return vms_qevm_fail(d, VMS_E_TRUNCATED, window.len, NULL);
-    if (need > VMS_STAGE_BYTES)
+    if (need > d->stage_size)
         return vms_qevm_fail(d, VMS_E_INTERNAL, 0, "a record of %zu bytes", need);
     d->need = need;
     return VMS_OK;
@@ -259,8 +179,7 @@ void vms_qevm_bulk_taken(struct vms_qevm_decoder *d, uint64_t n) {
 /* ---- records ---- */
 
 static void begin_record(struct vms_qevm_decoder *d, struct vms_record *rec) {
-    memset(rec, 0, sizeof *rec);
-    rec->channel = d->config.channel;
+    *rec = d->blank;
     rec->offset = d->offset;
     rec->number = d->number;
     rec->packaged = d->packaged;
@@ -290,8 +209,12 @@ static enum vms_code parse_record(struct vms_qevm_decoder *d, struct vms_slice *
     d->need = 0;
     if (rec->type == VMS_RECORD_NONE)
         return VMS_OK; /* only the state changed */
+    if (d->packaged && rec->bulk_len > d->package_left - r.pos)
+        return vms_qevm_fail(d, VMS_E_PACKAGE_SHORT, (size_t)d->package_left, NULL);
     rec->guessed = d->guessed;
-    d->record = *rec;
+    d->last_type = rec->type;
+    if (rec->bulk_len)
+        d->record = *rec;
     d->bulk_left = rec->bulk_len;
     d->bulk_given = 0;
     d->number++;
@@ -303,9 +226,13 @@ static enum vms_code parse_record(struct vms_qevm_decoder *d, struct vms_slice *
 
 static enum vms_step at_end(struct vms_qevm_decoder *d, struct vms_slice input,
                             struct vms_event *ev) {
-    if (!window_of(d, input).len)
+    struct vms_slice rest = window_of(d, input);
+    if (!rest.len)
         return VMS_STEP_END;
-    (void)vms_qevm_fail(d, VMS_E_TRAILING_BYTES, 0, NULL);
+    /* [END-4] */
+    bool vmdesc = vms_has_sections(&d->config) && d->postcopy >= VMS_POSTCOPY_LISTENING &&
+                  d->last_type == VMS_R_EOF && *rest.ptr == VMS_TYPE_VMDESCRIPTION;
+    (void)vms_qevm_fail(d, vmdesc ? VMS_E_VMDESC_AFTER_POSTCOPY : VMS_E_TRAILING_BYTES, 0, NULL);
     return failed(d, ev);
 }
 
@@ -327,6 +254,8 @@ enum vms_step vms_qevm_decode(struct vms_qevm_decoder *d, struct vms_slice *inpu
             return at_end(d, *input, ev);
         if (d->state == VMS_ST_HOLD && !vms_tail_take(d, input))
             return d->error.code ? failed(d, ev) : need(ev, 1);
+        if (!d->need && outlives_input(d) && !d->tail.replaying)
+            d->need = 1;
         if (waiting(d))
             stage_more(d, input);
         if (waiting(d))
@@ -354,8 +283,12 @@ static bool may_end(const struct vms_qevm_decoder *d) {
 
 enum vms_step vms_qevm_finish(struct vms_qevm_decoder *d, struct vms_event *ev) {
     struct vms_slice nothing = {NULL, 0};
-    if (d->state == VMS_ST_HOLD && !d->tail.replaying && !d->error.code)
-        vms_tail_cut_by_guess(d);
+    if (d->state == VMS_ST_HOLD && !d->error.code) {
+        if (d->tail.target)
+            (void)vms_qevm_fail(d, VMS_E_TRUNCATED, d->tail.len, "in a package");
+        else
+            vms_tail_cut(d);
+    }
     enum vms_step step = vms_qevm_decode(d, &nothing, ev);
     if (step != VMS_STEP_NEED)
         return step;
@@ -366,11 +299,14 @@ enum vms_step vms_qevm_finish(struct vms_qevm_decoder *d, struct vms_event *ev) 
     }
     (void)vms_qevm_fail(d, VMS_E_TRUNCATED, staged(d), "in %s",
                         d->bulk_left ? vms_record_name(d->record.type) : "a record's head");
+    if (d->bulk_left)
+        d->error.record = d->record.number;
     return failed(d, ev);
 }
 
 uint64_t vms_qevm_offset(const struct vms_qevm_decoder *d) {
-    uint64_t held = d->state == VMS_ST_HOLD ? d->tail.len - d->tail.replay : 0;
+    bool holds = d->state == VMS_ST_HOLD || d->tail.replaying;
+    uint64_t held = holds ? d->tail.len - d->tail.replay : 0;
     return d->offset + staged(d) + held;
 }
 

@@ -20,14 +20,22 @@ static bool flags_ok(uint8_t flags) {
     return one_bit(flags & WHAT) || flags == VMS_DBM_EOS;
 }
 
-static enum vms_code read_name(struct vms_qevm_decoder *d, struct vms_reader *r, bool present,
-                               struct vms_slice *name) {
+/* [DBM-2] A name lasts until the next one, across section records. */
+static enum vms_code read_name(struct vms_qevm_decoder *d, struct vms_reader *r,
+                               struct vms_rec_dirty_bitmap *b, unsigned flag) {
     size_t at = r->pos;
-    if (!present)
+    struct vms_slice *name = flag == VMS_DBM_DEVICE_NAME ? &b->node : &b->name;
+    bool *named = &d->bitmap_named[flag == VMS_DBM_BITMAP_NAME];
+    if (b->flags == VMS_DBM_EOS || vms_reader_short(r))
         return VMS_OK;
+    if (!(b->flags & flag))
+        return *named ? VMS_OK : vms_qevm_fail(d, VMS_E_DIRTY_BITMAP_NAME, 0, "no name before");
     *name = vms_read_str8(r);
-    if (!vms_reader_short(r) && !name->len)
+    if (vms_reader_short(r))
+        return VMS_OK;
+    if (!name->len)
         return vms_qevm_fail(d, VMS_E_DIRTY_BITMAP_NAME, at, NULL);
+    *named = true;
     return VMS_OK;
 }
 
@@ -69,9 +77,9 @@ enum vms_code vms_parse_dirty_bitmap(struct vms_qevm_decoder *d, struct vms_read
     b->flags = vms_read_u8(r);
     if (!vms_reader_short(r) && !flags_ok(b->flags))
         return vms_qevm_fail(d, VMS_E_DIRTY_BITMAP_FLAGS, 0, "0x%02x", b->flags);
-    enum vms_code code = read_name(d, r, b->flags & VMS_DBM_DEVICE_NAME, &b->node);
+    enum vms_code code = read_name(d, r, b, VMS_DBM_DEVICE_NAME);
     if (code == VMS_OK)
-        code = read_name(d, r, b->flags & VMS_DBM_BITMAP_NAME, &b->name);
+        code = read_name(d, r, b, VMS_DBM_BITMAP_NAME);
     if (code == VMS_OK && b->flags & VMS_DBM_START)
         code = read_start(d, r, b);
     if (code == VMS_OK && b->flags & VMS_DBM_BITS)

@@ -63,33 +63,6 @@ static enum vms_code misuse(struct vms_qevm_encoder *e, const char *what) {
     return vms_error_set(&e->error, VMS_E_MISUSE, "%s", what);
 }
 
-/* Every name that goes out as str8 fits its length byte. */
-static const char *what_is_wrong(const struct vms_record *rec) {
-    switch (rec->type) {
-    case VMS_R_SECTION_START:
-    case VMS_R_SECTION_FULL:
-        return rec->u.section.idstr.len > VMS_NAME_MAX ? "idstr over 255 bytes" : NULL;
-    case VMS_R_RAM_BLOCK:
-        return rec->u.block.name.len > VMS_NAME_MAX ? "block name over 255 bytes" : NULL;
-    case VMS_R_RAM_PAGE:
-    case VMS_R_RAM_ZERO:
-    case VMS_R_RAM_XBZRLE:
-    case VMS_R_RAM_COMPRESSED:
-        return rec->u.page.block.len > VMS_NAME_MAX ? "block name over 255 bytes" : NULL;
-    case VMS_R_COMMAND:
-        return rec->u.command.payload.len > UINT16_MAX ? "payload over 65535 bytes" : NULL;
-    case VMS_R_DIRTY_BITMAP:
-        return rec->u.bitmap.node.len > VMS_NAME_MAX || rec->u.bitmap.name.len > VMS_NAME_MAX
-                   ? "name over 255 bytes"
-                   : NULL;
-    case VMS_R_RP_REQ_PAGES_ID:
-        return rec->u.request.block.len > VMS_NAME_MAX ? "block name over 255 bytes" : NULL;
-    case VMS_R_RP_RECV_BITMAP:
-        return rec->u.rp_block.len > VMS_NAME_MAX ? "block name over 255 bytes" : NULL;
-    default: return NULL;
-    }
-}
-
 /* The encoder follows the page size that the stream announces, as the decoder does (DLC-5). */
 static void learn(struct vms_qevm_encoder *e, const struct vms_record *rec) {
     if (rec->type != VMS_R_CONFIGURATION)
@@ -109,8 +82,9 @@ enum vms_code vms_qevm_encode(struct vms_qevm_encoder *e, const struct vms_recor
         return misuse(e, "the last record's bulk is not complete");
     if ((unsigned)rec->type >= VMS_RECORD_TYPE_COUNT || !EMIT[rec->type])
         return misuse(e, "not a record of the QEVM wire");
-    if (what_is_wrong(rec))
-        return misuse(e, what_is_wrong(rec));
+    const char *objection = vms_encode_objection(e, rec);
+    if (objection)
+        return misuse(e, objection);
     EMIT[rec->type](&w, rec, e);
     *len = w.pos;
     if (vms_writer_over(&w))
@@ -131,8 +105,13 @@ enum vms_code vms_qevm_encode_bulk(struct vms_qevm_encoder *e, uint64_t n) {
     return VMS_OK;
 }
 
+/* The wire counts names and octets in u32, whatever a limit allows. */
+static size_t wire_count(uint64_t limit) {
+    return limit < UINT32_MAX ? (size_t)limit : UINT32_MAX;
+}
+
 size_t vms_qevm_encode_max(const struct vms_limits *limits) {
-    size_t configuration = 512 + (size_t)limits->machine_name_bytes +
-                           (size_t)limits->capabilities * (VMS_NAME_MAX + 1);
+    size_t configuration = 512 + wire_count(limits->machine_name_bytes) +
+                           wire_count(limits->capabilities) * (VMS_NAME_MAX + 1);
     return configuration > VMS_STAGE_BYTES ? configuration : VMS_STAGE_BYTES;
 }

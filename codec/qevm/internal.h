@@ -13,7 +13,7 @@
  * again with a longer window (MOD-4). The driver (decoder.c) knows windows, bulk and offsets;
  * parsers know bytes.
  *
- *   decoder.c      driver: windows, staging, bulk
+ *   decoder.c      driver: windows, staging, bulk  decoder_memory.c  the block it lives in
  *   header.c       HEADER, CONFIGURATION           ram.c           RAM page records
  *   section.c      section headers, EOF, VMDESC    ram_list.c      block list, mapped-ram regions
  *   command.c      commands, packages              vfio.c          VFIO tags
@@ -53,6 +53,7 @@ enum vms_postcopy {
     VMS_POSTCOPY_DISCARD,
     VMS_POSTCOPY_LISTENING,
     VMS_POSTCOPY_RUNNING,
+    VMS_POSTCOPY_RECOVERING, /* on a recovery connection, before POSTCOPY_RESUME */
     VMS_POSTCOPY_STATES,
 };
 
@@ -66,7 +67,7 @@ enum vms_cut {
 enum {
     VMS_MULTIFD_BYTES = 512 * 1024, /* MFD-4: pages of one packet, in bytes */
     VMS_MULTIFD_HEADER = 320,
-    VMS_STAGE_BYTES = 65536 + 512, /* the longest record without bulk: a DISCARD command */
+    VMS_STAGE_BYTES = 65536 + 512, /* the longest record but CONFIGURATION: a DISCARD command */
     VMS_TAIL_PENDING = 16,
 };
 
@@ -87,6 +88,8 @@ struct vms_qevm_section {
     uint32_t instance;
     uint32_t version;
     enum vms_section_kind kind;
+    bool started; /* had its START */
+    bool full;    /* had its FULL */
     bool ended;
     uint8_t idstr_len;
     uint8_t idstr[VMS_NAME_MAX];
@@ -112,6 +115,8 @@ struct vms_tail {
     size_t cap;
     size_t len;
     size_t scanned;
+    size_t looked;  /* length for which `fits` was found out */
+    bool fits;      /* a description that ends there fits */
     size_t target;  /* package: hold exactly this many bytes; 0: until a VMDESC fits */
     size_t anchor;  /* package: where the commands after the device sections begin */
     size_t replay;  /* position of the parser in the tail */
@@ -131,12 +136,15 @@ struct vms_qevm_decoder {
     uint64_t offset; /* of the first byte that no record or bulk has taken */
     uint64_t number;
     uint64_t bulk_left;
+    struct vms_record blank;  /* what every record begins as: copied faster than cleared */
     struct vms_record record; /* the current one, while its bulk lasts */
+    enum vms_record_type last_type;
 
     uint64_t bulk_given;
 
     size_t stage_begin; /* the staged bytes */
     size_t stage_end;
+    size_t stage_size;
     size_t need; /* window length that the parser asked for */
 
     /* section in progress */
@@ -172,7 +180,10 @@ struct vms_qevm_decoder {
     uint64_t host_page;
     uint64_t host_left;
     struct vms_rec_ram_block mapped; /* block whose regions come now; name unused */
-    uint64_t bitmap_size;            /* return path: of the bitmap in progress */
+    uint64_t mapped_base;            /* MAP-8: where the stream begins in its file */
+    bool mapped_seen;
+
+    bool bitmap_named[2]; /* DBM-2: a node, a bitmap was named */
     bool rp_named;
     bool rp_shut;
 
@@ -201,7 +212,10 @@ vms_parse vms_parse_header, vms_parse_configuration, vms_parse_top, vms_parse_fo
 /* tail.c */
 /* Takes input into the held tail; true when the parser can go on. */
 bool vms_tail_take(struct vms_qevm_decoder *d, struct vms_slice *input);
-void vms_tail_cut_by_guess(struct vms_qevm_decoder *d);
+/* The input is over: cuts the held tail by the description at its end, or by guess. */
+void vms_tail_cut(struct vms_qevm_decoder *d);
+/* False when the held bytes at the parser are `json`'s text and no description (END-2). */
+bool vms_tail_describes(struct vms_qevm_decoder *d, struct vms_reader *r, uint32_t len);
 /* The length of a FULL section whose header was just read; or the state becomes HOLD. */
 enum vms_code vms_tail_length(struct vms_qevm_decoder *d, struct vms_reader *r,
                               const struct vms_rec_section *section, uint64_t *length);
@@ -221,11 +235,20 @@ enum vms_code vms_block_resolve(struct vms_qevm_decoder *d, struct vms_reader *r
 enum vms_code vms_block_check_page(struct vms_qevm_decoder *d, size_t at,
                                    const struct vms_rec_ram_page *page);
 
+/* Main and recovery channels have sections, the others have none. */
+static inline bool vms_has_sections(const struct vms_qevm_config *c) {
+    return c->kind == VMS_QEVM_MAIN || c->kind == VMS_QEVM_RECOVERY;
+}
+
 static inline bool vms_on(enum vms_tristate t, bool when_auto) {
     return t == VMS_AUTO ? when_auto : t == VMS_ON;
 }
 
 /* encoder side: one function a record type, in the file of its parser */
+/* encoder_check.c: why the record cannot be expressed, NULL when it can (MOD-7). */
+const char *vms_encode_objection(const struct vms_qevm_encoder *e, const struct vms_record *rec);
+uint32_t vms_encode_page_size(const struct vms_qevm_encoder *e);
+
 typedef void vms_emit(struct vms_writer *w, const struct vms_record *rec,
                       const struct vms_qevm_encoder *e);
 vms_emit vms_emit_header, vms_emit_configuration, vms_emit_section, vms_emit_footer, vms_emit_eof,

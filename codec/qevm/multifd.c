@@ -6,7 +6,11 @@
 enum {
     MULTIFD_VERSION = 1,
     HELLO_RESERVED = 39,
+    CHANNEL_AT = 24,
     PACKET_FLAGS_AT = 8,
+    ALLOC_AT = 12,
+    NORMAL_AT = 16,
+    ZERO_AT = 32,
     BLOCK_AT = 64,
     IDSTR_LEN = 256,
     DEVICE_FLAGS_AT = 8,
@@ -33,6 +37,8 @@ enum vms_code vms_parse_multifd_hello(struct vms_qevm_decoder *d, struct vms_rea
     h->reserved = vms_read_bytes(r, HELLO_RESERVED);
     if (code != VMS_OK || vms_reader_short(r))
         return code;
+    if (h->channel_id >= d->config.limits.multifd_channels)
+        return vms_qevm_fail(d, VMS_E_LIMIT, CHANNEL_AT, "multifd_channels: id %u", h->channel_id);
     memcpy(h->uuid, uuid.ptr, sizeof h->uuid);
     rec->type = VMS_R_MULTIFD_HELLO;
     d->state = VMS_ST_MULTIFD_PACKET;
@@ -69,9 +75,15 @@ static void read_packet(struct vms_reader *r, struct vms_rec_multifd_packet *p, 
 /* [MFD-4] */
 static enum vms_code check_counts(struct vms_qevm_decoder *d,
                                   const struct vms_rec_multifd_packet *p) {
-    if (p->pages_alloc > capacity(d) || p->normal_pages > p->pages_alloc ||
-        p->zero_pages > p->pages_alloc - p->normal_pages)
-        return vms_qevm_fail(d, VMS_E_MULTIFD_COUNTS, 12, "%u + %u of %u, at most %u",
+    size_t at = 0;
+    if (p->pages_alloc > capacity(d))
+        at = ALLOC_AT;
+    else if (p->normal_pages > p->pages_alloc)
+        at = NORMAL_AT;
+    else if (p->zero_pages > p->pages_alloc - p->normal_pages)
+        at = ZERO_AT;
+    if (at)
+        return vms_qevm_fail(d, VMS_E_MULTIFD_COUNTS, at, "%u + %u of %u, at most %u",
                              p->normal_pages, p->zero_pages, p->pages_alloc, capacity(d));
     return VMS_OK;
 }
@@ -98,7 +110,8 @@ static enum vms_code check_pages(struct vms_qevm_decoder *d,
     uint32_t block = vms_block_find(d, p->block);
     if (!pages)
         return VMS_OK;
-    if (!p->block.len || !vms_printable(p->block) || (d->list_seen && block == VMS_NO_BLOCK))
+    if (!p->block.len || p->block.len == IDSTR_LEN || !vms_printable(p->block) ||
+        (d->list_seen && block == VMS_NO_BLOCK))
         return vms_qevm_fail(d, VMS_E_MULTIFD_BLOCK, BLOCK_AT, "%.*s", (int)p->block.len,
                              (const char *)p->block.ptr);
     uint64_t end = block == VMS_NO_BLOCK ? UINT64_MAX : d->blocks[block].used_length;
@@ -165,8 +178,8 @@ static enum vms_code check_device_head(struct vms_qevm_decoder *d,
         HEAD_AT = 276
     };
     if (p->version || p->flags & ~(uint32_t)DEVICE_CONFIG)
-        return vms_qevm_fail(d, VMS_E_MULTIFD_DEVICE_STATE, HEAD_AT, "version %u, flags 0x%x",
-                             p->version, p->flags);
+        return vms_qevm_fail(d, VMS_E_MULTIFD_DEVICE_STATE, p->version ? HEAD_AT : HEAD_AT + 8,
+                             "version %u, flags 0x%x", p->version, p->flags);
     if (p->index == UINT32_MAX)
         return vms_qevm_fail(d, VMS_E_VFIO_STATE_INDEX, HEAD_AT + 4, "0x%x", p->index);
     return VMS_OK;
@@ -238,7 +251,7 @@ void vms_emit_multifd_hello(struct vms_writer *w, const struct vms_record *rec,
 void vms_emit_multifd_packet(struct vms_writer *w, const struct vms_record *rec,
                              const struct vms_qevm_encoder *e) {
     const struct vms_rec_multifd_packet *p = &rec->u.packet;
-    uint32_t page_size = 1u << (e->dialect.page_bits ? e->dialect.page_bits : 12);
+    uint32_t page_size = vms_encode_page_size(e);
     bool residue = p->raw.len == VMS_MULTIFD_HEADER;
     write_magic(w);
     vms_write_u32(w, p->flags);

@@ -10,65 +10,57 @@ enum {
 typedef enum vms_code parse_body(struct vms_qevm_decoder *d, struct vms_reader *r,
                                  struct vms_record *rec, uint64_t word);
 
-/* What may be where: the main channel in precopy, and in postcopy with the preempt channel. */
+/* What may be where: on the main channel in precopy, and in postcopy or on the preempt channel. */
 struct ram_rule {
     enum vms_record_type type;
     parse_body *parse;
     bool names_block;
     bool in_postcopy;
-    vms_qemu_version first, last;
 };
 
 static parse_body parse_zero, parse_page, parse_xbzrle, parse_compressed, parse_eos, parse_list,
     parse_mark;
 
-static vms_qemu_version flag_first(unsigned flag) {
-    switch (flag) {
-#define VMS_RAM_FLAG(name, value, first, last)                                                     \
-    case value:                                                                                    \
-        return first;
-#include <vmstream/registry/qevm_ram.def>
-#undef VMS_RAM_FLAG
-    default: return 0;
-    }
-}
+/* The number of a flag's bit. */
+#define BIT(flag) ((unsigned)__builtin_ctz(flag))
 
-static vms_qemu_version flag_last(unsigned flag) {
-    switch (flag) {
-#define VMS_RAM_FLAG(name, value, first, last)                                                     \
-    case value:                                                                                    \
-        return last;
-#include <vmstream/registry/qevm_ram.def>
-#undef VMS_RAM_FLAG
-    default: return 0;
-    }
-}
+enum {
+    FLAG_BITS = BIT(VMS_RAM_MULTIFD_FLUSH) + 1,
+};
 
 /* [RAM-1] Exactly one of these flags; CONTINUE is a modifier of those that name a block. */
+static const struct ram_rule RULES[FLAG_BITS] = {
+    [BIT(VMS_RAM_ZERO)] = {VMS_R_RAM_ZERO, parse_zero, true, true},
+    [BIT(VMS_RAM_PAGE)] = {VMS_R_RAM_PAGE, parse_page, true, true},
+    [BIT(VMS_RAM_XBZRLE)] = {VMS_R_RAM_XBZRLE, parse_xbzrle, true, false},
+    [BIT(VMS_RAM_COMPRESS_PAGE)] = {VMS_R_RAM_COMPRESSED, parse_compressed, true, true},
+    [BIT(VMS_RAM_MEM_SIZE)] = {VMS_R_RAM_MEM_SIZE, parse_list, false, false},
+    [BIT(VMS_RAM_EOS)] = {VMS_R_RAM_EOS, parse_eos, false, true},
+    [BIT(VMS_RAM_HOOK)] = {VMS_R_RAM_HOOK, parse_mark, false, false},
+    [BIT(VMS_RAM_MULTIFD_FLUSH)] = {VMS_R_RAM_MULTIFD_FLUSH, parse_mark, false, false},
+};
+
+/* [RAM-2] The QEMU versions that send a flag. */
+static const struct {
+    vms_qemu_version first, last;
+} SENT[FLAG_BITS] = {
+#define VMS_RAM_FLAG(name, value, first, last) [BIT(value)] = {first, last},
+#include <vmstream/registry/qevm_ram.def>
+#undef VMS_RAM_FLAG
+};
+
 static const struct ram_rule *rule_of(unsigned flag) {
-    static const struct ram_rule zero = {VMS_R_RAM_ZERO, parse_zero, true, true, 0, 0};
-    static const struct ram_rule page = {VMS_R_RAM_PAGE, parse_page, true, true, 0, 0};
-    static const struct ram_rule xbzrle = {VMS_R_RAM_XBZRLE, parse_xbzrle, true, false, 0, 0};
-    static const struct ram_rule zlib = {VMS_R_RAM_COMPRESSED, parse_compressed, true, true, 0, 0};
-    static const struct ram_rule list = {VMS_R_RAM_MEM_SIZE, parse_list, false, false, 0, 0};
-    static const struct ram_rule eos = {VMS_R_RAM_EOS, parse_eos, false, true, 0, 0};
-    static const struct ram_rule hook = {VMS_R_RAM_HOOK, parse_mark, false, false, 0, 0};
-    static const struct ram_rule flush = {VMS_R_RAM_MULTIFD_FLUSH, parse_mark, false, false, 0, 0};
-    switch (flag) {
-    case VMS_RAM_ZERO: return &zero;
-    case VMS_RAM_PAGE: return &page;
-    case VMS_RAM_XBZRLE: return &xbzrle;
-    case VMS_RAM_COMPRESS_PAGE: return &zlib;
-    case VMS_RAM_MEM_SIZE: return &list;
-    case VMS_RAM_EOS: return &eos;
-    case VMS_RAM_HOOK: return &hook;
-    case VMS_RAM_MULTIFD_FLUSH: return &flush;
-    default: return NULL;
-    }
+    bool one = flag && (flag & (flag - 1)) == 0 && BIT(flag) < FLAG_BITS;
+    return one && RULES[BIT(flag)].parse ? &RULES[BIT(flag)] : NULL;
 }
 
 static bool in_postcopy(const struct vms_qevm_decoder *d) {
     return d->postcopy >= VMS_POSTCOPY_LISTENING || d->config.kind == VMS_QEVM_PREEMPT;
+}
+
+/* [RAM-31] What the list says, else the smallest size that ADVISE has announced. */
+static uint64_t host_page_size(const struct vms_qevm_decoder *d, const struct vms_qevm_block *b) {
+    return b->page_size ? b->page_size : d->advised_sizes & (~d->advised_sizes + 1);
 }
 
 /* [RAM-14] All target pages of a host page come one after the other on one channel. */
@@ -76,7 +68,7 @@ static enum vms_code check_host_page(struct vms_qevm_decoder *d,
                                      const struct vms_rec_ram_page *page) {
     if (!in_postcopy(d) || page->block_index == VMS_NO_BLOCK)
         return VMS_OK;
-    uint64_t size = d->blocks[page->block_index].page_size;
+    uint64_t size = host_page_size(d, &d->blocks[page->block_index]);
     if (size <= d->page_size)
         return d->host_left ? vms_qevm_fail(d, VMS_E_RAM_HOST_PAGE, 0, NULL) : VMS_OK;
     uint64_t host = page->offset / size;
@@ -202,9 +194,11 @@ static enum vms_code parse_list(struct vms_qevm_decoder *d, struct vms_reader *r
 static enum vms_code check_flags(struct vms_qevm_decoder *d, unsigned flags,
                                  const struct ram_rule *rule) {
     unsigned flag = flags & ~(unsigned)VMS_RAM_CONTINUE;
+    if (flag == VMS_RAM_FULL)
+        return vms_qevm_fail(d, VMS_E_RAM_FLAG_DIALECT, 0, "0x%x", flags);
     if (!rule || ((flags & VMS_RAM_CONTINUE) && !rule->names_block && flag != VMS_RAM_EOS))
         return vms_qevm_fail(d, VMS_E_RAM_FLAGS, 0, "0x%x", flags);
-    if (!vms_dialect_has(&d->dialect, flag_first(flag), flag_last(flag)))
+    if (!vms_dialect_has(&d->dialect, SENT[BIT(flag)].first, SENT[BIT(flag)].last))
         return vms_qevm_fail(d, VMS_E_RAM_FLAG_DIALECT, 0, "0x%x", flags);
     if (d->config.kind == VMS_QEVM_PREEMPT && !rule->in_postcopy)
         return vms_qevm_fail(d, VMS_E_PREEMPT_RECORD, 0, "0x%x", flags);

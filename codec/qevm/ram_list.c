@@ -64,19 +64,27 @@ static bool not_sent(const struct vms_rec_ram_block *b) {
     return b->has_gpa && !b->mapped_bitmap_offset && !b->mapped_pages_offset;
 }
 
-/* [MAP-2] The bitmap follows the header at once, the pages after it, on a page boundary. */
+/*
+ * [MAP-2] The bitmap follows the header at once, the pages after it, on a page boundary. [MAP-8]
+ * The first block tells how far into its file the stream begins.
+ */
 static enum vms_code check_layout(struct vms_qevm_decoder *d, const struct vms_reader *r,
                                   const struct vms_rec_ram_block *b) {
     uint64_t bitmap = bitmap_bytes(d, b->used_length);
+    uint64_t here = d->offset + r->pos;
     if (not_sent(b))
         return VMS_OK;
-    if (b->mapped_bitmap_offset != d->offset + r->pos ||
-        b->mapped_pages_offset < b->mapped_bitmap_offset + bitmap ||
+    if (b->mapped_bitmap_offset < here ||
+        (d->mapped_seen && b->mapped_bitmap_offset != here + d->mapped_base) ||
+        b->mapped_pages_offset < b->mapped_bitmap_offset ||
+        b->mapped_pages_offset - b->mapped_bitmap_offset < bitmap ||
         b->mapped_pages_offset % d->page_size ||
         b->mapped_pages_offset > UINT64_MAX - b->used_length)
         return vms_qevm_fail(d, VMS_E_MAPPED_LAYOUT, r->pos - 16, "bitmap 0x%llx, pages 0x%llx",
                              (unsigned long long)b->mapped_bitmap_offset,
                              (unsigned long long)b->mapped_pages_offset);
+    d->mapped_seen = true;
+    d->mapped_base = b->mapped_bitmap_offset - here;
     return VMS_OK;
 }
 
@@ -149,7 +157,7 @@ enum vms_code vms_parse_mapped_bitmap(struct vms_qevm_decoder *d, struct vms_rea
 enum vms_code vms_parse_mapped_padding(struct vms_qevm_decoder *d, struct vms_reader *r,
                                        struct vms_record *rec) {
     (void)r;
-    uint64_t hole = d->mapped.mapped_pages_offset - d->offset;
+    uint64_t hole = d->mapped.mapped_pages_offset - d->mapped_base - d->offset;
     if (hole)
         region(d, rec, VMS_R_MAPPED_PADDING, hole);
     d->state = VMS_ST_MAPPED_PAGES;

@@ -48,10 +48,13 @@ static enum vms_code read_block(struct vms_qevm_decoder *d, struct vms_reader *r
         return vms_qevm_fail(d, VMS_E_RP_LENGTH, at, "name of %zu bytes", block->len);
     if (!block->len || !vms_printable(*block))
         return vms_qevm_fail(d, VMS_E_RP_BLOCK, at, NULL);
-    d->last_name_len = (uint8_t)block->len;
-    memcpy(d->last_name, block->ptr, block->len);
-    d->rp_named = true;
     return VMS_OK;
+}
+
+static void remember(struct vms_qevm_decoder *d, struct vms_slice block) {
+    d->last_name_len = (uint8_t)block.len;
+    memcpy(d->last_name, block.ptr, block.len);
+    d->rp_named = true;
 }
 
 static enum vms_code read_request(struct vms_qevm_decoder *d, struct vms_reader *r, bool with_id,
@@ -63,8 +66,12 @@ static enum vms_code read_request(struct vms_qevm_decoder *d, struct vms_reader 
     if (!p->length || p->length % d->page_size || p->offset % d->page_size)
         return vms_qevm_fail(d, VMS_E_RP_ALIGNMENT, BODY_AT, "0x%llx + 0x%x",
                              (unsigned long long)p->offset, p->length);
-    if (with_id)
-        return read_block(d, r, r->len, &p->block);
+    if (with_id) {
+        enum vms_code code = read_block(d, r, r->len, &p->block);
+        if (code == VMS_OK)
+            remember(d, p->block);
+        return code;
+    }
     if (!d->rp_named)
         return vms_qevm_fail(d, VMS_E_RP_BLOCK, BODY_AT, "no block was named yet");
     p->block = vms_slice(d->last_name, d->last_name_len);

@@ -32,7 +32,8 @@ static enum vms_section_kind kind_of(struct vms_slice idstr) {
         return VMS_SECTION_RAM;
     if (vms_slice_eq(idstr, vms_str("dirty-bitmap")))
         return VMS_SECTION_DIRTY_BITMAP;
-    return ends_with(idstr, "/vfio") ? VMS_SECTION_VFIO : VMS_SECTION_DEVICE;
+    bool vfio = vms_slice_eq(idstr, vms_str("vfio")) || ends_with(idstr, "/vfio");
+    return vfio ? VMS_SECTION_VFIO : VMS_SECTION_DEVICE;
 }
 
 /* ---- table of sections ---- */
@@ -48,25 +49,54 @@ static struct vms_qevm_section *find_section(struct vms_qevm_decoder *d, uint32_
     return NULL;
 }
 
-static enum vms_code bind_section(struct vms_qevm_decoder *d, const struct vms_rec_section *s) {
+static bool is_section(const struct vms_qevm_section *have, const struct vms_rec_section *s) {
+    return have->instance == s->instance && vms_slice_eq(vms_section_idstr(have), s->idstr);
+}
+
+/* [SEC-5], [SEC-14] One id for each (idstr, instance), one START and one FULL. */
+static bool may_bind(const struct vms_qevm_decoder *d, const struct vms_rec_section *s, bool full) {
+    for (uint32_t i = 0; i < d->section_count; i++) {
+        const struct vms_qevm_section *have = &d->sections[i];
+        if ((have->id == s->id) != is_section(have, s))
+            return false;
+        if (have->id == s->id && (full ? have->full : have->started))
+            return false;
+    }
+    return true;
+}
+
+/* Enters s into the table; its id string is then the table's, and lasts. */
+static enum vms_code add_section(struct vms_qevm_decoder *d, struct vms_rec_section *s) {
     struct vms_qevm_section *found = find_section(d, s->id);
-    if (found &&
-        (found->instance != s->instance || !vms_slice_eq(vms_section_idstr(found), s->idstr)))
-        return vms_qevm_fail(d, VMS_E_SECTION_ID_REUSED, 1, "id %u", s->id);
     if (!found) {
         if (d->section_count >= d->config.limits.sections)
             return vms_qevm_fail(d, VMS_E_LIMIT, 0, "sections: %u", d->section_count + 1);
         found = &d->sections[d->section_count];
+        memset(found, 0, sizeof *found);
         d->section_hit = d->section_count++;
     }
     found->id = s->id;
     found->instance = s->instance;
     found->version = s->version;
     found->kind = s->kind;
-    found->ended = false;
+    if (!found->idstr_len)
+        memcpy(found->idstr, s->idstr.ptr, s->idstr.len);
     found->idstr_len = (uint8_t)s->idstr.len;
-    memcpy(found->idstr, s->idstr.ptr, s->idstr.len);
+    s->idstr = vms_section_idstr(found);
     d->section_index = d->section_hit;
+    return VMS_OK;
+}
+
+static enum vms_code bind_section(struct vms_qevm_decoder *d, struct vms_rec_section *s) {
+    bool full = d->section_type == VMS_TYPE_SECTION_FULL;
+    if (!may_bind(d, s, full))
+        return vms_qevm_fail(d, VMS_E_SECTION_ID_REUSED, 1, "id %u", s->id);
+    enum vms_code code = add_section(d, s);
+    if (code != VMS_OK)
+        return code;
+    struct vms_qevm_section *bound = &d->sections[d->section_index];
+    bound->full |= full;
+    bound->started |= !full;
     return VMS_OK;
 }
 
@@ -160,7 +190,7 @@ static enum vms_code open_section(struct vms_qevm_decoder *d, struct vms_reader 
 /* [REC-2] A recovery channel read on its own does not know the ids: only RAM goes on there. */
 static enum vms_code assume_ram(struct vms_qevm_decoder *d, uint32_t id) {
     struct vms_rec_section ram = {id, 0, 4, VMS_SECTION_RAM, vms_str("ram")};
-    return bind_section(d, &ram);
+    return add_section(d, &ram);
 }
 
 static enum vms_code go_on_section(struct vms_qevm_decoder *d, struct vms_reader *r,
@@ -226,11 +256,17 @@ void vms_section_done(struct vms_qevm_decoder *d) {
     d->state = vms_on(d->dialect.footers, true) ? VMS_ST_FOOTER : VMS_ST_TOP;
 }
 
+/* [TAIL-2] A footer that is missing then tells that the length given beforehand is wrong. */
+static bool cut_as_told(const struct vms_qevm_decoder *d) {
+    return d->cut == VMS_CUT_VMDESC && d->section_type == VMS_TYPE_SECTION_FULL;
+}
+
 enum vms_code vms_parse_footer(struct vms_qevm_decoder *d, struct vms_reader *r,
                                struct vms_record *rec) {
     uint8_t type = vms_read_u8(r);
     if (!vms_reader_short(r) && type != VMS_TYPE_SECTION_FOOTER)
-        return vms_qevm_fail(d, VMS_E_FOOTER_MISSING, 0, "0x%02x instead", type);
+        return vms_qevm_fail(d, cut_as_told(d) ? VMS_E_TAIL_WALK : VMS_E_FOOTER_MISSING, 0,
+                             "0x%02x instead", type);
     uint32_t id = vms_read_u32(r);
     if (vms_reader_short(r))
         return VMS_OK;
@@ -254,6 +290,8 @@ enum vms_code vms_parse_after_eof(struct vms_qevm_decoder *d, struct vms_reader 
         return VMS_OK;
     if (len > d->config.limits.vmdesc_bytes)
         return vms_qevm_fail(d, VMS_E_LIMIT, 1, "vmdesc_bytes: %u", len);
+    if (!vms_tail_describes(d, r, len))
+        return vms_qevm_fail(d, VMS_E_BAD_VMDESC, r->pos, NULL);
     rec->type = VMS_R_VMDESCRIPTION;
     rec->bulk_len = len;
     d->state = VMS_ST_END;

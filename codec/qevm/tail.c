@@ -125,6 +125,16 @@ static void add_candidate(struct vms_tail *t, struct vms_tail_candidate c) {
     t->pending[t->pending_count++] = c;
 }
 
+/* Candidates that more bytes have followed are not the end of the stream. */
+static void drop_passed(struct vms_tail *t) {
+    unsigned kept = 0;
+    for (unsigned i = 0; i < t->pending_count; i++)
+        if (t->pending[i].json + t->pending[i].len >= t->len)
+            t->pending[kept++] = t->pending[i];
+    t->pending_count = kept;
+}
+
+/* Looks through what was held since the last time. */
 static void scan(struct vms_qevm_decoder *d) {
     struct vms_tail *t = &d->tail;
     while (t->scanned + VMDESC_HEAD < t->len) {
@@ -133,13 +143,32 @@ static void scan(struct vms_qevm_decoder *d) {
         struct vms_tail_candidate c;
         if (!hit) {
             t->scanned += span;
-            return;
+            break;
         }
-        size_t at = (size_t)(hit - t->ptr);
-        if (looks_like_vmdesc(d, at, &c))
+        t->scanned = (size_t)(hit - t->ptr) + 1;
+        if (looks_like_vmdesc(d, (size_t)(hit - t->ptr), &c))
             add_candidate(t, c);
-        t->scanned = at + 1;
     }
+    drop_passed(t);
+}
+
+/*
+ * [TAIL-1] Only a description that ends where the held bytes end counts: so it does not matter how
+ * the input was cut, and what a guest has put into device data is followed by the true end.
+ */
+bool vms_qevm_tail_fits(struct vms_qevm_decoder *d) {
+    struct vms_tail *t = &d->tail;
+    if (d->state != VMS_ST_HOLD || t->target || !d->config.vmdesc.load || d->error.code)
+        return false;
+    if (t->looked == t->len)
+        return t->fits;
+    scan(d);
+    t->looked = t->len;
+    t->fits = false;
+    for (unsigned i = 0; i < t->pending_count && !t->fits; i++)
+        t->fits =
+            t->pending[i].json + t->pending[i].len == t->len && candidate_fits(d, &t->pending[i]);
+    return t->fits;
 }
 
 static void replay(struct vms_qevm_decoder *d, enum vms_cut cut) {
@@ -147,23 +176,6 @@ static void replay(struct vms_qevm_decoder *d, enum vms_cut cut) {
     d->tail.replay = 0;
     d->tail.replaying = d->tail.len != 0;
     d->state = VMS_ST_TOP;
-}
-
-/* Tries every candidate whose text is complete. */
-static bool resolve(struct vms_qevm_decoder *d) {
-    struct vms_tail *t = &d->tail;
-    unsigned kept = 0;
-    bool found = false;
-    for (unsigned i = 0; i < t->pending_count; i++) {
-        struct vms_tail_candidate c = t->pending[i];
-        bool complete = c.len <= t->len - c.json;
-        if (complete && !found)
-            found = candidate_fits(d, &c);
-        if (!complete)
-            t->pending[kept++] = c;
-    }
-    t->pending_count = kept;
-    return found;
 }
 
 /* ---- packages: their end is known ---- */
@@ -228,8 +240,15 @@ static bool guess_length(const struct vms_qevm_decoder *d, struct vms_reader *r,
     return false;
 }
 
-void vms_tail_cut_by_guess(struct vms_qevm_decoder *d) {
-    replay(d, VMS_CUT_GUESS);
+void vms_tail_cut(struct vms_qevm_decoder *d) {
+    replay(d, vms_qevm_tail_fits(d) ? VMS_CUT_VMDESC : VMS_CUT_GUESS);
+}
+
+bool vms_tail_describes(struct vms_qevm_decoder *d, struct vms_reader *r, uint32_t len) {
+    const struct vms_vmdesc_ops *ops = &d->config.vmdesc;
+    if (!ops->load || !d->tail.replaying || d->cut != VMS_CUT_GUESS || len > r->len - r->pos)
+        return true;
+    return ops->load(ops->ctx, vms_slice(r->ptr + r->pos, len));
 }
 
 /* ---- entry points ---- */
@@ -243,7 +262,8 @@ static enum vms_code start_hold(struct vms_qevm_decoder *d) {
     if (d->packaged && d->package_left > t->cap)
         return vms_qevm_fail(d, VMS_E_LIMIT, 0, "device_tail_bytes: a package of %llu",
                              (unsigned long long)d->package_left);
-    t->len = t->scanned = t->replay = t->anchor = 0;
+    t->len = t->scanned = t->looked = t->replay = t->anchor = 0;
+    t->fits = false;
     t->pending_count = 0;
     t->target = d->packaged ? (size_t)d->package_left : 0;
     d->state = VMS_ST_HOLD;
@@ -296,13 +316,6 @@ bool vms_tail_take(struct vms_qevm_decoder *d, struct vms_slice *input) {
         t->anchor = find_anchor(t);
         replay(d, VMS_CUT_GUESS);
         return true;
-    }
-    if (d->config.vmdesc.load) {
-        scan(d);
-        if (resolve(d)) {
-            replay(d, VMS_CUT_VMDESC);
-            return true;
-        }
     }
     if (!all)
         (void)vms_qevm_fail(d, VMS_E_LIMIT, t->len, "device_tail_bytes: no VM description yet");

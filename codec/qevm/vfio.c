@@ -16,6 +16,7 @@ struct tag_rule {
     vms_qemu_version since;
 };
 
+/* END_OF_STATE is the first. */
 static const struct tag_rule TAGS[] = {
 #define VMS_VFIO_TAG(name, value, since) {UINT64_C(value), VMS_R_VFIO_##name, since},
 #include <vmstream/registry/qevm_vfio.def>
@@ -97,11 +98,17 @@ enum vms_code vms_parse_vfio_full(struct vms_qevm_decoder *d, struct vms_reader 
         TAG = 8
     };
     enum vms_record_type type;
+    if (d->section_left < TAG)
+        return vms_qevm_fail(d, VMS_E_VFIO_CONFIG_END, 0, "%llu bytes are left",
+                             (unsigned long long)d->section_left);
+    /* [VFIO-4] */
+    if (d->vfio_config && vms_reader_want(r, TAG) && vms_be64(r->ptr + r->pos) != TAGS[0].tag)
+        return vms_qevm_fail(d, VMS_E_VFIO_CONFIG_END, 0, NULL);
     enum vms_code code = read_tag(d, r, &type);
     if (code != VMS_OK || vms_reader_short(r))
         return code;
     bool config = type == VMS_R_VFIO_CONFIG_STATE;
-    if (config ? d->section_left < 2 * TAG || d->vfio_config : d->section_left != TAG)
+    if (config ? d->section_left < 2 * TAG : d->section_left != TAG)
         return vms_qevm_fail(d, VMS_E_VFIO_CONFIG_END, 0, NULL);
     rec->type = type;
     rec->bulk_len = config ? d->section_left - 2 * TAG : 0;

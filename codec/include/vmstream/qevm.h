@@ -99,8 +99,15 @@ enum vms_step vms_qevm_decode(struct vms_qevm_decoder *decoder, struct vms_slice
                               struct vms_event *event);
 
 /**
+ * True when device sections are held and end in a description that fits them: the stream may be
+ * over. Nothing on the wire says that it is (QEMU keeps the connection open for the answer), so a
+ * caller that finds no more bytes coming for a while calls vms_qevm_finish() (TAIL-1, TAIL-11).
+ */
+bool vms_qevm_tail_fits(struct vms_qevm_decoder *decoder);
+
+/**
  * Tells that no more input comes; call it instead of vms_qevm_decode() when that answers NEED, and
- * until END or ERROR. A held tail is then cut by guess (TAIL-4).
+ * until END or ERROR. A held tail is then cut by the description at its end, or by guess (TAIL-4).
  */
 enum vms_step vms_qevm_finish(struct vms_qevm_decoder *decoder, struct vms_event *event);
 
