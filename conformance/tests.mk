@@ -13,6 +13,9 @@ $(eval $(call test_program,qevm-hostile,conformance/qevm_hostile_test.c \
 $(eval $(call test_program,vectors,conformance/vectors_test.c conformance/vectors_fresh_test.c \
 	$(VECTOR_SRC) $(QEVM_RUN_SRC)))
 
+$(eval $(call test_program,transcode-trips,conformance/transcode_test.c \
+	$(wildcard conformance/transcode/*.c) conformance/qevm/counting.c $(QEVM_STREAM_SRC)))
+
 # The vectors' JSON files are made by a program of their own and committed.
 $(BUILD)/make-vectors: $(call objs,conformance/vectors/make_vectors.c $(VECTOR_SRC))
 	$(call link)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "tool/migration.h"
+#include "tool/native_in.h"
 #include "tool/output.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 /* Decode and encode: every byte of the result comes out of a record, none is copied past them. */
 struct convert_channel {
@@ -92,12 +91,51 @@ static enum vms_code on_done(void *ctx, struct vms_error *err) {
 static const struct vms_pump_sink_ops SINK_OPS = {on_record, on_bulk, on_direct, on_done};
 
 /* The output is made when everything could be opened: see make_outputs(). */
+static int make_path(struct convert *convert, size_t i) {
+    char **path = &convert->channels[i].path;
+    int n = i == 0 ? asprintf(path, "%s", convert->options->output)
+                   : asprintf(path, "%s.%zu", convert->options->output, i);
+    if (n < 0) {
+        *path = NULL;
+        return tool_local("not enough memory");
+    }
+    if (!migration_reads(&convert->migration, *path))
+        return TOOL_DONE;
+    int status = tool_usage("convert: %s is one of the input files", *path);
+    free(*path);
+    *path = NULL;
+    return status;
+}
+
+/* A native file's octets are QEVM's already, and were written as they were read (native_in.c): the
+ * pump only checks that they are a stream. */
+static enum vms_code check_record(void *ctx, const struct vms_record *record,
+                                  struct vms_answer *answer, struct vms_error *err) {
+    (void)ctx, (void)record, (void)err;
+    answer->want = VMS_WANT_DISCARD;
+    return VMS_OK;
+}
+
+static const struct vms_pump_sink_ops CHECK_OPS = {check_record, on_bulk, on_direct, on_done};
+
+/* The result of a native file's channel, when the channel comes. */
+static enum vms_code open_tee(struct convert *convert, struct convert_channel *c,
+                              struct vms_pump_sink *out, struct vms_error *err) {
+    *out = (struct vms_pump_sink){&CHECK_OPS, c};
+    native_input_tee(c->channel, &c->out);
+    if (make_path(convert, c->channel->number) != TOOL_DONE)
+        return vms_error_set(err, VMS_E_IO, "no output for it");
+    return output_open(&c->out, c->path, err);
+}
+
 static enum vms_code open_sink(void *ctx, struct migration_channel *channel,
                                struct vms_pump_sink *out, struct vms_error *err) {
     struct convert *convert = ctx;
     struct convert_channel *c = &convert->channels[channel->number];
     c->channel = channel;
     c->out.fd = -1;
+    if (channel->native)
+        return open_tee(convert, c, out, err);
     c->head.len = vms_qevm_encode_max(&convert->options->limits);
     c->head.ptr = malloc(c->head.len);
     vms_qevm_encoder_init(&c->encoder, channel->number, &convert->options->dialect);
@@ -105,35 +143,11 @@ static enum vms_code open_sink(void *ctx, struct migration_channel *channel,
     return c->head.ptr ? VMS_OK : vms_error_set(err, VMS_E_NO_MEMORY, NULL);
 }
 
-static bool is_input(const struct migration *m, const char *path) {
-    struct stat out, in;
-    if (stat(path, &out) < 0)
-        return false;
-    for (size_t i = 0; i < m->count; i++)
-        if (fstat(m->channels[i].fd, &in) == 0 && in.st_dev == out.st_dev &&
-            in.st_ino == out.st_ino)
-            return true;
-    return false;
-}
-
-static int make_paths(struct convert *convert) {
-    for (size_t i = 0; i < convert->migration.count; i++) {
-        char **path = &convert->channels[i].path;
-        int n = i == 0 ? asprintf(path, "%s", convert->options->output)
-                       : asprintf(path, "%s.%zu", convert->options->output, i);
-        if (n < 0) {
-            *path = NULL;
-            return tool_local("not enough memory");
-        }
-        if (is_input(&convert->migration, *path))
-            return tool_usage("convert: %s is one of the input files", *path);
-    }
-    return TOOL_DONE;
-}
-
 static int make_outputs(struct convert *convert) {
     struct vms_error err;
-    int status = make_paths(convert);
+    int status = TOOL_DONE;
+    for (size_t i = 0; status == TOOL_DONE && i < convert->migration.count; i++)
+        status = make_path(convert, i);
     for (size_t i = 0; status == TOOL_DONE && i < convert->migration.count; i++)
         if (output_open(&convert->channels[i].out, convert->channels[i].path, &err) != VMS_OK)
             status = tool_local("%s", err.message);
@@ -145,7 +159,7 @@ static int make_outputs(struct convert *convert) {
 static int copy_cut(struct convert *convert) {
     struct convert_channel *c = &convert->channels[0];
     struct vms_error err;
-    if (!convert->migration.cut)
+    if (!convert->migration.cut || c->channel->native)
         return TOOL_DONE;
     if (!c->channel->source_state.seekable)
         return tool_usage("%s breaks off within a record: give it as a file", c->channel->name);
@@ -177,7 +191,7 @@ static int run(struct convert *convert) {
 
 /* What is still open was not finished: it goes. */
 static void close_channels(struct convert *convert) {
-    for (int i = 0; convert->channels && i < convert->options->file_count; i++) {
+    for (size_t i = 0; convert->channels && i < MIGRATION_CHANNELS; i++) {
         if (convert->channels[i].path)
             output_drop(&convert->channels[i].out, convert->channels[i].path);
         free(convert->channels[i].path);
@@ -188,11 +202,11 @@ static void close_channels(struct convert *convert) {
 
 static int check_usage(const struct tool_options *options) {
     if (!options->to || !options->output)
-        return tool_usage("convert: want --to qevm --output OUT FILE...");
-    if (strcmp(options->to, "native") == 0)
-        return tool_usage("convert --to native: not built in this version");
-    if (strcmp(options->to, "qevm") != 0)
+        return tool_usage("convert: want --to qevm|native --output OUT FILE...");
+    if (strcmp(options->to, "native") != 0 && strcmp(options->to, "qevm") != 0)
         return tool_usage("convert --to %s: the wires are qevm and native", options->to);
+    if (strcmp(options->to, "qevm") == 0 && (options->seal || options->pack || options->recode))
+        return tool_usage("convert: --seal, --pack and --recode are for --to native");
     return TOOL_DONE;
 }
 
@@ -202,10 +216,13 @@ int tool_convert(const struct tool_options *options) {
     int status = check_usage(options);
     if (status != TOOL_DONE)
         return status;
-    convert.channels = calloc((size_t)options->file_count, sizeof *convert.channels);
+    if (strcmp(options->to, "native") == 0)
+        return tool_convert_native(options);
+    convert.channels = calloc(MIGRATION_CHANNELS, sizeof *convert.channels);
     if (!convert.channels)
         return tool_local("not enough memory");
     status = migration_open(&convert.migration, options, VMS_QEVM_MAIN, &consumer);
+    convert.migration.opaque = convert.migration.native != NULL;
     if (status == TOOL_DONE)
         status = run(&convert);
     migration_close(&convert.migration);

@@ -27,8 +27,14 @@ static void observe(void *ctx, const struct vms_record *record) {
 
 static int show_end(const struct inspect *inspect, const struct load *load, bool ok,
                     const struct vms_error *err) {
-    if (!inspect->options->json)
+    const struct migration *m = &load->migration;
+    bool no_key = !ok && m->native && err->code == VMS_E_SEAL_NO_KEY;
+    if (no_key)
+        inspect_native_headers(m, inspect->options->json);
+    if (!inspect->options->json && m->count)
         inspect_text_summary(&inspect->summary, ok);
+    else if (!inspect->options->json)
+        ; /* there is no channel to show */
     else if (ok)
         inspect_json_summary(&inspect->summary);
     else
@@ -52,8 +58,7 @@ int tool_inspect(const struct tool_options *options) {
     if (options->return_path && options->file_count > 1)
         return tool_usage("inspect --return-path takes one FILE");
     int status = TOOL_LOCAL;
-    if (summary_init(&inspect.summary, &load, (size_t)options->file_count,
-                     options->limits.sections))
+    if (summary_init(&inspect.summary, &load, MIGRATION_CHANNELS, options->limits.sections))
         status = load_open(&load, options, fallback, &config, observe, &inspect);
     if (status == TOOL_DONE)
         status = run(&inspect, &load);

@@ -16,6 +16,9 @@ void inspect_text_record(const struct vms_record *record);
 /** The tables. complete: the stream ended in good order. */
 void inspect_text_summary(const struct summary *s, bool complete);
 
+/** The headers of a native file that cannot be read for lack of a key: as JSON, or as a table. */
+void inspect_native_headers(const struct migration *m, bool json);
+
 /** QEMU's name of a return-path record: "SHUT", "PONG". */
 const char *inspect_rp_name(enum vms_record_type type);
 /** True for the records that a return path's messages are, one each. */

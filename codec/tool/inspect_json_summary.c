@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tool/inspect.h"
 #include "tool/json.h"
+#include "tool/native_in.h"
 
 static void put_stats(json_t *o, const struct vms_ram_stats *s) {
     json_put_u64(o, "normal", s->normal);
@@ -104,9 +105,31 @@ static json_t *record_counts(const struct summary *s) {
     return list;
 }
 
+static json_t *native(const struct native_input *in) {
+    const struct vms_native_file_info *info = native_input_info(in);
+    json_t *o = json_object();
+    json_put_text(o, "seal", vms_suite_name(info->suite));
+    json_put_hex(o, "session", vms_slice(info->session, sizeof info->session));
+    if (info->identity[0])
+        json_put_text(o, "identity", info->identity);
+    json_put_text(o, "software", info->software);
+    json_put_u64(o, "bytes", native_input_bytes(in));
+    json_put_u64(o, "frames", native_input_frames(in));
+    return o;
+}
+
+static bool has_messages(const struct migration *m) {
+    for (size_t i = 0; i < m->count; i++)
+        if (m->channels[i].kind == VMS_QEVM_RETURN_PATH)
+            return true;
+    return false;
+}
+
 static void put_stream(json_t *o, const struct summary *s) {
     const struct migration *m = &s->load->migration;
-    json_put_text(o, "wire", "qevm");
+    json_put_text(o, "wire", m->native ? "native" : "qevm");
+    if (m->native)
+        json_put(o, "native", native(m->native));
     json_put(o, "complete", json_true());
     if (s->machine[0])
         json_put_text(o, "machine", s->machine);
@@ -116,6 +139,8 @@ static void put_stream(json_t *o, const struct summary *s) {
     json_put(o, "vfio", vfio(s));
     json_put(o, "commands", commands(s));
     json_put(o, "channels", channels(s));
+    if (has_messages(m))
+        json_put(o, "messages", messages(s));
     json_put_u64(o, "vmdesc_bytes", s->vmdesc_bytes);
     json_put(o, "guessed", json_boolean(s->guessed));
     json_put_true(o, "recovered", m->cut);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tool/inspect.h"
+#include "tool/native_in.h"
 #include "tool/text.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,11 +75,24 @@ static void show_channels(const struct summary *s) {
     }
 }
 
+static void show_native(const struct native_input *in) {
+    const struct vms_native_file_info *info = native_input_info(in);
+    char size[TEXT_SIZE], id[40];
+    printf("wire       native, seal %s%s%s, %llu frames, %s\n", vms_suite_name(info->suite),
+           info->identity[0] ? ", key " : "", info->identity, ull(native_input_frames(in)),
+           text_size(size, native_input_bytes(in)));
+    printf("session    %s, by %s\n",
+           text_hex(id, sizeof id, vms_slice(info->session, sizeof info->session)),
+           info->software[0] ? info->software : "(not told)");
+}
+
 static void show_head(const struct summary *s) {
     const struct migration *m = &s->load->migration;
     char size[TEXT_SIZE], name[96];
     printf("stream     QEVM version %u, %s\n", s->stream_version,
            fit(name, 70, m->channels[0].name));
+    if (m->native)
+        show_native(m->native);
     printf("machine    %s\n", s->machine[0] ? s->machine : "(not told)");
     if (s->config[0])
         printf("           %.88s\n", s->config);

@@ -71,8 +71,8 @@ int load_open(struct load *load, const struct tool_options *options, enum vms_qe
     struct vms_error err;
     struct migration_consumer consumer = {open_sink, load};
     *load = (struct load){.observe = observe, .observe_ctx = observe_ctx};
-    load->sinks = calloc((size_t)options->file_count, sizeof *load->sinks);
-    load->sink_count = (size_t)options->file_count;
+    load->sinks = calloc(MIGRATION_CHANNELS, sizeof *load->sinks);
+    load->sink_count = MIGRATION_CHANNELS;
     load->image = vms_ram_image_new(config, &err);
     if (!load->sinks || !load->image)
         return tool_local("not enough memory");

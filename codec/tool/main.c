@@ -18,9 +18,14 @@ static const struct tool_command COMMANDS[] = {
      "  -o, --output IMAGE   file to write, sparse; - is standard output\n"
      "  -l, --list           list the RAM blocks\n",
      tool_ram},
-    {"convert", "toDLP", "--to qevm --output OUT FILE...", "write a stream again on a wire",
-     "  --to WIRE            qevm: QEMU's own, byte for byte; native: not in this version\n"
-     "  -o, --output OUT     main channel to OUT, the others to OUT.1, OUT.2, ...\n",
+    {"convert", "toSKRDLP", "--to qevm|native --output OUT FILE...",
+     "write a stream on the other wire, or again on its own",
+     "  --to WIRE            qevm: QEMU's own, byte for byte; native: all channels in one file\n"
+     "  -o, --output OUT     to qevm the main channel to OUT, the others to OUT.1, OUT.2, ...\n"
+     "  --seal SUITE         native: none, gmac, gcm or chacha20, with the first key of --psk\n"
+     "  --pack zstd[:LEVEL]  native: compress what is not; level -7 to 19, 1 by default\n"
+     "  --recode             native: unpack zlib and zstd of multifd first; the octets then "
+     "differ\n",
      tool_convert},
 };
 
@@ -31,11 +36,12 @@ enum {
 static const char COMMON_HELP[] =
     "  -D, --dialect D      what the stream does not tell: 7.2 or qemu=11.1,footers=off,...\n"
     "  --limit NAME=VALUE   sets a limit of the decoder; --limit help lists them\n"
-    "  --psk FILE           key of a native stream (not in this version)\n"
+    "  --psk FILE           keys of a native stream, IDENTITY:HEXKEY a line\n"
     "\n"
     "Several FILEs are the channels of one migration, the main channel first. multifd channels "
     "are\n"
-    "known by their magic; others are named preempt:FILE or recovery:FILE. - is standard input.\n"
+    "known by their magic; others are named preempt:FILE, recovery:FILE or return-path:FILE.\n"
+    "A native file has all channels in it and comes alone. - is standard input.\n"
     "Exit status: 0 done, 1 bad stream, 2 wrong usage, 3 local failure.\n";
 
 static void print_command_help(const struct tool_command *command) {

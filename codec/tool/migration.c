@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tool/migration.h"
+#include "tool/native_in.h"
 #include <poll.h>
 
 /* ---- synchronisation points (MFD-12) ---- */
@@ -88,7 +89,7 @@ static bool has_recovery(const struct migration *m) {
     return false;
 }
 
-static void begin(struct migration_channel *c) {
+void migration_begin(struct migration_channel *c) {
     if (!c->begun && c->number != 0)
         vms_qevm_adopt(vms_pump_decoder(c->pump), migration_decoder(c->migration));
     c->begun = true;
@@ -97,7 +98,7 @@ static void begin(struct migration_channel *c) {
 /* Runs a channel to its next synchronisation point or its end. */
 static enum vms_code run_to_sync(struct migration_channel *c, struct vms_error *err) {
     enum vms_pump_status status;
-    begin(c);
+    migration_begin(c);
     c->synced = false;
     while ((status = vms_pump_run(c->pump, err)) == VMS_PUMP_AGAIN)
         (void)poll(&(struct pollfd){.fd = c->fd, .events = POLLIN}, 1, -1);
@@ -149,11 +150,18 @@ static enum vms_code run_kind(struct migration *m, enum vms_qevm_kind kind, stru
     return VMS_OK;
 }
 
+static enum vms_code run_files(struct migration *m, struct vms_error *err) {
+    static const enum vms_qevm_kind behind[] = {VMS_QEVM_MULTIFD, VMS_QEVM_PREEMPT,
+                                                VMS_QEVM_RECOVERY, VMS_QEVM_RETURN_PATH};
+    enum vms_code code = run_main(m, err);
+    for (size_t i = 0; code == VMS_OK && i < sizeof behind / sizeof *behind; i++)
+        code = run_kind(m, behind[i], err);
+    return code;
+}
+
 enum vms_code migration_run(struct migration *m, struct vms_error *err) {
     *err = (struct vms_error){0};
-    bool ok = run_main(m, err) == VMS_OK && run_kind(m, VMS_QEVM_MULTIFD, err) == VMS_OK &&
-              run_kind(m, VMS_QEVM_PREEMPT, err) == VMS_OK &&
-              run_kind(m, VMS_QEVM_RECOVERY, err) == VMS_OK;
+    enum vms_code code = m->native ? native_input_run(m, err) : run_files(m, err);
     progress_stop(&m->progress);
-    return ok ? VMS_OK : err->code;
+    return code;
 }

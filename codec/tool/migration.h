@@ -15,6 +15,8 @@
  * one is over: in postcopy a page is sent once.
  */
 struct migration;
+struct native_channel; /* native_in.c */
+struct native_input;
 
 struct migration_channel {
     struct migration *migration;
@@ -26,14 +28,15 @@ struct migration_channel {
     struct vms_fd_source source_state;
     struct vms_source source;
     struct vms_pump *pump;
-    struct vms_pump_sink sink; /* the consumer's */
-    uint64_t told;             /* bytes that the progress bar knows of */
+    struct vms_pump_sink sink;     /* the consumer's */
+    struct native_channel *native; /* where its octets come from, NULL: a file of its own */
+    uint64_t told;                 /* bytes that the progress bar knows of */
     bool begun;
     bool over;
     bool synced; /* the last record was a synchronisation point */
 };
 
-/** Who takes the records: gives a sink for each channel, before anything is read. */
+/** Who takes the records: gives a sink for each channel, before anything of it is read. */
 struct migration_consumer {
     enum vms_code (*open)(void *ctx, struct migration_channel *channel, struct vms_pump_sink *out,
                           struct vms_error *err);
@@ -46,6 +49,9 @@ enum {
 
 struct migration {
     const struct tool_options *options;
+    struct vms_dialect dialect;  /* of the options, or what a native file says */
+    struct native_input *native; /* the file is a native one: channels come while it is read */
+    bool opaque;                 /* for the caller to set: device sections need not be cut */
     struct vms_vmdesc *vmdesc;
     bool described; /* the description was found at the main file's end */
     struct migration_channel *channels;
@@ -74,6 +80,15 @@ enum vms_code migration_run(struct migration *m, struct vms_error *err);
 /** What pumps are given: passes everything on to the consumer and pauses at synchronisation points.
  * ctx: struct migration_channel *. */
 extern const struct vms_pump_sink_ops migration_sink_ops;
+
+/** For native_in.c: asks the consumer for a sink and makes the channel's pump. */
+enum vms_code migration_make_pump(struct migration_channel *channel,
+                                  const struct migration_consumer *consumer, struct vms_slice begin,
+                                  struct vms_error *err);
+/** Before a channel is run first: it learns what the main one knows. */
+void migration_begin(struct migration_channel *channel);
+/** Whether path is one of the files that are read. */
+bool migration_reads(const struct migration *m, const char *path);
 
 /** The decoder of channel 0. */
 struct vms_qevm_decoder *migration_decoder(const struct migration *m);

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "tool/migration.h"
+#include "tool/native_in.h"
 #include "tool/vmdesc_find.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* Takes "preempt:" or "recovery:" off a file's name. True when there was one. */
+/* Takes "preempt:", "recovery:" or "return-path:" off a file's name. True when there was one. */
 static bool take_prefix(const char **name, enum vms_qevm_kind *kind) {
     static const struct {
         const char *prefix;
         enum vms_qevm_kind kind;
-    } prefixes[] = {{"preempt:", VMS_QEVM_PREEMPT}, {"recovery:", VMS_QEVM_RECOVERY}};
+    } prefixes[] = {{"preempt:", VMS_QEVM_PREEMPT},
+                    {"recovery:", VMS_QEVM_RECOVERY},
+                    {"return-path:", VMS_QEVM_RETURN_PATH}};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         size_t len = strlen(prefixes[i].prefix);
         if (strncmp(*name, prefixes[i].prefix, len) != 0)
@@ -61,8 +65,6 @@ static bool is_native(const uint8_t *magic, size_t len) {
 
 static int find_kind(struct migration_channel *c, bool named, enum vms_qevm_kind fallback,
                      struct vms_slice magic) {
-    if (is_native(magic.ptr, magic.len))
-        return tool_usage("%s: native streams are not built in this version", c->name);
     if (named)
         return TOOL_DONE;
     if (fallback == VMS_QEVM_RETURN_PATH) {
@@ -75,7 +77,9 @@ static int find_kind(struct migration_channel *c, bool named, enum vms_qevm_kind
     if (c->kind == VMS_QEVM_MAIN)
         return tool_usage("%s: a second main channel; it comes first, and there is one", c->name);
     if (c->kind == VMS_QEVM_RETURN_PATH)
-        return tool_usage("%s: no multifd channel; name it preempt:FILE or recovery:FILE", c->name);
+        return tool_usage(
+            "%s: no multifd channel; name it preempt:FILE, recovery:FILE or return-path:FILE",
+            c->name);
     return TOOL_DONE;
 }
 
@@ -90,42 +94,58 @@ static struct vms_qevm_config qevm_config(struct migration *m, const struct migr
     struct vms_qevm_config config = vms_qevm_config_default();
     config.kind = c->kind;
     config.channel = c->number;
-    config.dialect = m->options->dialect;
+    config.dialect = m->dialect;
     config.limits = m->options->limits;
     if (c->kind != VMS_QEVM_MAIN)
         return config;
+    config.tail_mode = m->opaque ? VMS_TAIL_OPAQUE : VMS_TAIL_HOLD;
     config.vmdesc = vms_vmdesc_ops(m->vmdesc);
     config.vmdesc_preloaded = m->described;
     return config;
 }
 
-static int make_pump(struct migration_channel *c, const struct migration_consumer *consumer,
-                     struct vms_slice magic) {
-    struct vms_error err = {0};
+enum vms_code migration_make_pump(struct migration_channel *c,
+                                  const struct migration_consumer *consumer, struct vms_slice begin,
+                                  struct vms_error *err) {
     struct vms_pump_config config = {
         .qevm = qevm_config(c->migration, c),
         .source = c->source,
         .sink = {&migration_sink_ops, c},
-        .progress = on_progress,
+        .progress = c->native ? NULL : on_progress,
         .progress_ctx = c,
     };
-    if (consumer->open(consumer->ctx, c, &c->sink, &err) == VMS_OK)
-        c->pump = vms_pump_new(&config, &err);
+    if (consumer->open(consumer->ctx, c, &c->sink, err) != VMS_OK)
+        return err->code;
+    c->pump = vms_pump_new(&config, err);
     if (!c->pump)
-        return tool_local("%s: %s", c->name, err.message);
-    (void)vms_pump_feed(c->pump, magic);
-    return TOOL_DONE;
+        return err->code;
+    (void)vms_pump_feed(c->pump, begin);
+    return VMS_OK;
+}
+
+/* A native file has all channels in it; migration_channels are made as they come. */
+static int open_native(struct migration *m, const struct migration_consumer *consumer,
+                       struct vms_slice begin) {
+    struct migration_channel *c = &m->channels[0];
+    int fd = c->fd;
+    if (m->options->file_count > 1)
+        return tool_usage("%s: a native file holds all channels: give it alone",
+                          m->options->files[0]);
+    return native_input_open(m, c->name, fd, begin, consumer);
 }
 
 static int open_channel(struct migration_channel *c, enum vms_qevm_kind fallback,
                         const struct migration_consumer *consumer) {
     struct migration *m = c->migration;
+    struct vms_error err = {0};
     uint8_t magic[4];
     size_t len = 0;
     bool named = take_prefix(&c->name, &c->kind);
     int status = open_file(c);
     if (status == TOOL_DONE)
         status = read_magic(c, magic, &len);
+    if (status == TOOL_DONE && is_native(magic, len))
+        return open_native(m, consumer, vms_slice(magic, len));
     if (status == TOOL_DONE)
         status = find_kind(c, named, fallback, vms_slice(magic, len));
     if (status != TOOL_DONE)
@@ -133,7 +153,24 @@ static int open_channel(struct migration_channel *c, enum vms_qevm_kind fallback
     m->multifd_count += c->kind == VMS_QEVM_MULTIFD && c->number != 0;
     if (c->kind == VMS_QEVM_MAIN)
         m->described = vmdesc_find(c->fd, m->options->limits.vmdesc_bytes, m->vmdesc);
-    return make_pump(c, consumer, vms_slice(magic, len));
+    if (migration_make_pump(c, consumer, vms_slice(magic, len), &err) != VMS_OK)
+        return tool_local("%s: %s", c->name, err.message);
+    return TOOL_DONE;
+}
+
+static bool is_same_file(int fd, const struct stat *st) {
+    struct stat in;
+    return fstat(fd, &in) == 0 && in.st_dev == st->st_dev && in.st_ino == st->st_ino;
+}
+
+bool migration_reads(const struct migration *m, const char *path) {
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return false;
+    for (size_t i = 0; i < m->count; i++)
+        if (m->channels[i].fd >= 0 && is_same_file(m->channels[i].fd, &st))
+            return true;
+    return m->native && is_same_file(native_input_fd(m->native), &st);
 }
 
 static uint64_t sum_of_totals(const struct migration *m) {
@@ -146,14 +183,15 @@ static uint64_t sum_of_totals(const struct migration *m) {
 
 int migration_open(struct migration *m, const struct tool_options *options,
                    enum vms_qevm_kind fallback, const struct migration_consumer *consumer) {
-    *m = (struct migration){.options = options, .flush = options->dialect.multifd_flush};
+    *m = (struct migration){
+        .options = options, .dialect = options->dialect, .flush = options->dialect.multifd_flush};
     if (options->file_count > MIGRATION_CHANNELS)
         return tool_usage("more than %d files", MIGRATION_CHANNELS);
     m->vmdesc = vms_vmdesc_new();
     m->channels = calloc((size_t)options->file_count, sizeof *m->channels);
     if (!m->vmdesc || !m->channels)
         return tool_local("not enough memory");
-    while (m->count < (size_t)options->file_count) {
+    while (!m->native && m->count < (size_t)options->file_count) {
         struct migration_channel *c = &m->channels[m->count];
         *c = (struct migration_channel){.migration = m,
                                         .name = options->files[m->count],
@@ -164,7 +202,7 @@ int migration_open(struct migration *m, const struct tool_options *options,
         if (status != TOOL_DONE)
             return status;
     }
-    progress_start(&m->progress, sum_of_totals(m));
+    progress_start(&m->progress, m->native ? native_input_total(m->native) : sum_of_totals(m));
     return TOOL_DONE;
 }
 
@@ -176,6 +214,8 @@ void migration_close(struct migration *m) {
     }
     free(m->channels);
     vms_vmdesc_free(m->vmdesc);
+    native_input_close(m->native);
+    m->native = NULL;
     m->channels = NULL;
     m->vmdesc = NULL;
     m->count = 0;

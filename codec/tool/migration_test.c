@@ -169,7 +169,9 @@ Test(migration, wrong_files) {
     build(true);
     end_main();
     char *good = test_write("main", bytes(&main_channel));
-    cr_assert_eq(load_files(&native, 1, (struct vms_dialect){0}).status, TOOL_USAGE);
+    cr_assert_eq(load_files(&native, 1, (struct vms_dialect){0}).code, VMS_E_TRUNCATED);
+    cr_assert_eq(load_files((char *[]){good, native}, 2, (struct vms_dialect){0}).status,
+                 TOOL_USAGE);
     cr_assert_eq(load_files((char *[]){good, junk}, 2, (struct vms_dialect){0}).status, TOOL_USAGE);
     cr_assert_eq(load_files((char *[]){good, good}, 2, (struct vms_dialect){0}).status, TOOL_USAGE);
     char missing[] = "/nonexistent";

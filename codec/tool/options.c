@@ -7,13 +7,21 @@
 #include <string.h>
 
 static const struct option LONG_OPTIONS[] = {
-    {"json", no_argument, NULL, 'j'},        {"records", no_argument, NULL, 'v'},
-    {"return-path", no_argument, NULL, 'r'}, {"list", no_argument, NULL, 'l'},
-    {"block", required_argument, NULL, 'b'}, {"output", required_argument, NULL, 'o'},
-    {"to", required_argument, NULL, 't'},    {"seal", required_argument, NULL, 'S'},
-    {"pack", required_argument, NULL, 'K'},  {"dialect", required_argument, NULL, 'D'},
-    {"limit", required_argument, NULL, 'L'}, {"psk", required_argument, NULL, 'P'},
-    {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+    {"json", no_argument, NULL, 'j'},
+    {"records", no_argument, NULL, 'v'},
+    {"return-path", no_argument, NULL, 'r'},
+    {"list", no_argument, NULL, 'l'},
+    {"block", required_argument, NULL, 'b'},
+    {"output", required_argument, NULL, 'o'},
+    {"to", required_argument, NULL, 't'},
+    {"seal", required_argument, NULL, 'S'},
+    {"pack", required_argument, NULL, 'K'},
+    {"recode", no_argument, NULL, 'R'},
+    {"dialect", required_argument, NULL, 'D'},
+    {"limit", required_argument, NULL, 'L'},
+    {"psk", required_argument, NULL, 'P'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 struct limit_name {
@@ -83,24 +91,23 @@ static int set_option(struct tool_options *o, int letter, const char *value) {
     case 'b': o->block = value; return TOOL_DONE;
     case 'o': o->output = value; return TOOL_DONE;
     case 't': o->to = value; return TOOL_DONE;
-    case 'D': return set_dialect(&o->dialect, value);
+    case 'D': o->dialect_text = value; return set_dialect(&o->dialect, value);
     case 'L': return set_limit(&o->limits, value);
-    case 'P': return tool_usage("--psk is for native streams, not built in this version");
-    case 'S': return tool_usage("--seal is for native streams, not built in this version");
-    case 'K': return tool_usage("--pack is for native streams, not built in this version");
+    case 'P': o->psk = value; return TOOL_DONE;
+    case 'S': o->seal = value; return TOOL_DONE;
+    case 'K': o->pack = value; return TOOL_DONE;
+    case 'R': o->recode = true; return TOOL_DONE;
     default: return TOOL_USAGE;
     }
 }
 
 static int read_option(const struct tool_command *command, int letter, const char *word,
                        struct tool_options *out) {
-    bool native = letter == 'S' || letter == 'K';
-    const char *allowed = native ? "t" : command->options;
     if (letter == '?' || letter == ':')
         return tool_usage(letter == ':' ? "%s: '%s' needs a value: see vmstream help %s"
                                         : "%s: no option '%s': see vmstream help %s",
                           command->name, word, command->name);
-    if (!strchr(allowed, native ? 't' : letter) || (native && !strchr(command->options, 't')))
+    if (!strchr(command->options, letter))
         return tool_usage("%s takes no %s: see vmstream help %s", command->name, word,
                           command->name);
     return set_option(out, letter, optarg);
@@ -112,7 +119,7 @@ int tool_options_read(const struct tool_command *command, int argc, char **argv,
     optind = 0;
     for (;;) {
         int at = optind ? optind : 1;
-        int letter = getopt_long(argc, argv, ":jvrlb:o:t:D:L:P:h", LONG_OPTIONS, NULL);
+        int letter = getopt_long(argc, argv, ":jvrlb:o:t:S:K:D:L:P:h", LONG_OPTIONS, NULL);
         if (letter < 0)
             break;
         if (letter == 'h') {

@@ -20,6 +20,11 @@ static const struct hint HINTS[] = {
      "give all channels of the same run; --dialect multifd-flush=on|off sets the rule"},
     {VMS_E_MULTIFD_BLOCK, "give the main channel of the same run first"},
     {VMS_E_TAIL_UNCUT, "a file that ends with its VM description can be cut exactly"},
+    {VMS_E_SEAL_NO_KEY, "give the file of keys with --psk"},
+    {VMS_E_SEAL_UNSEALED, "it is read without --psk, if that is what is wanted"},
+    {VMS_E_SEAL_PSK_IDENTITY, "the file names the key; inspect without --psk shows its name"},
+    {VMS_E_SEAL_TAG, "changed or damaged, or the key is not its key"},
+    {VMS_E_SESSION_NO_END, "the file is incomplete: its writer did not come to the end"},
     {VMS_E_BAD_MAGIC, "for a return path use --return-path, else preempt:FILE or recovery:FILE"},
 };
 
@@ -36,7 +41,8 @@ int migration_status(const struct vms_error *err) {
 }
 
 int migration_report(const struct migration *m, const struct vms_error *err) {
-    const char *file = err->channel < m->count ? m->channels[err->channel].name : "?";
+    const char *file =
+        err->channel < m->count ? m->channels[err->channel].name : m->options->files[0];
     const char *hint = hint_for(err->code);
     fprintf(stderr, "vmstream: %s: offset %llu (0x%llx), record %llu: %s [%s %s]%s%s\n", file,
             (unsigned long long)err->offset, (unsigned long long)err->offset,

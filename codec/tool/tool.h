@@ -23,6 +23,11 @@ struct tool_options {
     const char *block;
     const char *output;
     const char *to;
+    const char *seal; /* name of the suite, NULL: none */
+    const char *pack; /* "zstd" or "zstd:LEVEL", NULL: none */
+    const char *psk;  /* file of pre-shared keys */
+    bool recode;      /* unpack what a QEMU compressed */
+    const char *dialect_text;
     struct vms_dialect dialect;
     struct vms_limits limits;
     char **files;
@@ -55,5 +60,7 @@ int tool_inspect(const struct tool_options *options);
 int tool_verify(const struct tool_options *options);
 int tool_ram(const struct tool_options *options);
 int tool_convert(const struct tool_options *options);
+/** `convert --to native`. */
+int tool_convert_native(const struct tool_options *options);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "tool/native_in.h"
 #include "tool/summary.h"
 #include "tool/text.h"
 #include <stdio.h>
@@ -14,11 +15,15 @@ static void print_line(const struct summary *s) {
     for (size_t i = 0; i < m->count; i++)
         bytes += vms_pump_bytes(m->channels[i].pump);
     bool alone = m->flush_seen && m->multifd_count == 0;
-    printf("%s: complete: %s%s%s, %zu sections, %zu RAM blocks, %llu records, %s%s%s\n",
-           m->channels[0].name, vms_qevm_kind_name(m->channels[0].kind), s->machine[0] ? ", " : "",
-           s->machine, s->section_count, vms_ram_image_count(s->load->image),
-           (unsigned long long)s->records, text_size(size, bytes),
-           s->guessed ? ", device sections cut by guess" : "",
+    if (m->native)
+        bytes = native_input_bytes(m->native);
+    printf("%s: complete: %s%s%s%s%s%s, %zu sections, %zu RAM blocks, %llu records, %s%s%s\n",
+           m->options->files[0], m->native ? "native " : "",
+           m->native ? vms_suite_name(native_input_info(m->native)->suite) : "",
+           m->native ? ", " : "", vms_qevm_kind_name(m->channels[0].kind),
+           s->machine[0] ? ", " : "", s->machine, s->section_count,
+           vms_ram_image_count(s->load->image), (unsigned long long)s->records,
+           text_size(size, bytes), s->guessed ? ", device sections cut by guess" : "",
            alone ? ", multifd channels not given" : "");
 }
 
@@ -36,7 +41,7 @@ int tool_verify(const struct tool_options *options) {
     struct load load = {.image = NULL};
     struct vms_ram_image_config config = {.store = VMS_RAM_CHECK, .limits = options->limits};
     int status = TOOL_LOCAL;
-    if (summary_init(&summary, &load, (size_t)options->file_count, options->limits.sections))
+    if (summary_init(&summary, &load, MIGRATION_CHANNELS, options->limits.sections))
         status = load_open(&load, options, VMS_QEVM_MAIN, &config, observe, &summary);
     if (status == TOOL_DONE)
         status = run(&summary, &load);
