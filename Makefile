@@ -64,11 +64,9 @@ help:
 	@echo 'make format     clang-format; make clean'
 
 # ---- packages: the targets for newcomers install what is missing before anything is built ----
-ifneq ($(filter demo test bench peers ci,$(MAKECMDGOALS)),)
-DEPS := build/.deps
-endif
-build/.deps: conformance/deps
-	@conformance/deps
+DEPS := $(patsubst %,build/.deps-%,$(filter demo test bench,$(MAKECMDGOALS)))
+build/.deps-%: conformance/deps
+	@conformance/deps $*
 	@mkdir -p $(@D) && touch $@
 
 # ---- rules ----
@@ -160,7 +158,7 @@ test-programs: $(TEST_PROGRAMS)
 test: all test-programs $(BUILD)/record-stream $(BUILD)/mkguest
 	@conformance/run-tests $(BUILD)
 
-peers: $(DEPS) ; @conformance/peers/fetch 10.0 11.1
+peers: ; @conformance/peers/fetch 10.0 11.1
 clauses: ; @conformance/clauses
 spec: ; @spec/build-html $(BUILD)/spec.html
 

@@ -99,17 +99,44 @@ static void check_verify(const struct recorded *r) {
     run(r, argv, true, "verify");
 }
 
-static void check_convert(const struct recorded *r) {
-    char out[PATH], name[PATH];
-    (void)snprintf(out, sizeof out, "%s/converted", r->work);
-    const char *const argv[] = {tool("vmstream"), "convert", "--to", "qevm", "--output", out, NULL};
-    run(r, argv, true, "convert");
+/* Each channel is in OUT, OUT.1, … again. */
+static void compare_channels(const struct recorded *r, const char *out) {
+    char name[PATH];
     for (size_t i = 0; i < r->count; i++) {
         const char *path = strchr(r->files[i], ':') ? strchr(r->files[i], ':') + 1 : r->files[i];
         (void)snprintf(name, sizeof name, i ? "%s.%zu" : "%s", out, i);
         cr_expect(same(path, name), "%s comes back changed", path);
         (void)unlink(name);
     }
+}
+
+static void check_convert(const struct recorded *r) {
+    char out[PATH];
+    (void)snprintf(out, sizeof out, "%s/converted", r->work);
+    const char *const argv[] = {tool("vmstream"), "convert", "--to", "qevm", "--output", out, NULL};
+    run(r, argv, true, "convert");
+    compare_channels(r, out);
+}
+
+/* [TRC-1] All channels in one native file, sealed and packed, and back. */
+static void check_native(const struct recorded *r) {
+    char psk[PATH], native[PATH], out[PATH];
+    (void)snprintf(psk, sizeof psk, "%s/keys.psk", r->work);
+    (void)snprintf(native, sizeof native, "%s/native", r->work);
+    (void)snprintf(out, sizeof out, "%s/converted", r->work);
+    FILE *file = fopen(psk, "we");
+    cr_assert_not_null(file);
+    fputs("me:4a7d1ed414474e4033ac29ccb8653d9b4a7d1ed414474e4033ac29ccb8653d9b\n", file);
+    (void)fclose(file);
+    const char *const to[] = {
+        tool("vmstream"), "convert", "--to", "native",   "--seal", "gcm", "--pack",
+        "zstd:1",         "--psk",   psk,    "--output", native,   NULL};
+    run(r, to, true, "convert --to native");
+    const char *const back[] = {tool("vmstream"), "convert", "--to", "qevm", "--psk", psk,
+                                "--output",       out,       native, NULL};
+    run(r, back, false, "convert --to qevm");
+    compare_channels(r, out);
+    (void)unlink(native);
 }
 
 static void check_return_path(const struct recorded *r) {
@@ -161,6 +188,7 @@ static void check(const char *dir, const char *work) {
     cr_expect_gt(r.count, 0u, "%s has no streams", dir);
     check_verify(&r);
     check_convert(&r);
+    check_native(&r);
     check_return_path(&r);
     check_memory(&r);
     for (size_t i = 0; i < r.count; i++)
