@@ -34,23 +34,7 @@ static enum vms_code on_record(void *ctx, const struct vms_record *r, struct vms
     return VMS_OK;
 }
 
-static enum vms_code on_bulk(void *ctx, const struct vms_event *event, struct vms_error *err) {
-    struct dst_channel *c = ctx;
-    return c->bulk_to_ram ? vms_ram_channel_ops.bulk(c->ram, event, err) : VMS_OK;
-}
-
-static enum vms_code on_direct(void *ctx, const struct vms_record *r, uint64_t offset,
-                               struct vms_room *room, struct vms_error *err) {
-    struct dst_channel *c = ctx;
-    return vms_ram_channel_ops.direct(c->ram, r, offset, room, err);
-}
-
-static enum vms_code on_done(void *ctx, struct vms_error *err) {
-    struct dst_channel *c = ctx;
-    return c->bulk_to_ram ? vms_ram_channel_ops.done(c->ram, err) : VMS_OK;
-}
-
-static const struct vms_pump_sink_ops OPS = {on_record, on_bulk, on_direct, on_done};
+static const struct vms_pump_sink_ops OPS = {on_record, dst_ram_bulk, dst_ram_direct, dst_ram_done};
 
 /* Packets need the block list, which comes on the main channel. False: the session is over. */
 static bool wait_for_list(struct dst_channel *c) {

@@ -128,6 +128,12 @@ void dst_multifd_channel(struct dst_channel *channel);
 enum vms_code dst_channel_prepare(struct dst_channel *channel, const struct vms_pump_sink *sink,
                                   struct vms_error *err);
 
+/* devices/ram.c: members of a channel's sink; ctx is the channel */
+enum vms_code dst_ram_bulk(void *ctx, const struct vms_event *event, struct vms_error *err);
+enum vms_code dst_ram_direct(void *ctx, const struct vms_record *record, uint64_t offset,
+                             struct vms_room *room, struct vms_error *err);
+enum vms_code dst_ram_done(void *ctx, struct vms_error *err);
+
 /* barrier.c (MFD-12); both return false when the session is over */
 bool dst_barrier_main(struct dst_session *session, uint64_t sync);
 bool dst_barrier_channel(struct dst_channel *channel);
