@@ -149,7 +149,9 @@ $(eval $(call test_program,tool,$(call tests,codec/tool),$(call objs,$(filter-ou
 $(eval $(call test_program,reference-dst-engine,$(call tests,reference-dst/engine),$(LIBDSTENGINE)))
 $(eval $(call test_program,reference-dst,$(call tests,reference-dst),$(call objs,$(filter-out %/main.c,$(DST_SRC))) $(LIBDSTENGINE)))
 $(eval $(call test_program,peers,$(call tests,conformance/adapters conformance/guest),$(LIBPEER)))
-$(eval $(call test_program,live,$(call tests,conformance/live),$(LIBPEER)))
+# One program a file: they take long and run side by side.
+$(foreach t,$(call tests,conformance/live),\
+	$(eval $(call test_program,$(notdir $(t:_test.c=)),$(t),$(LIBPEER))))
 
 -include conformance/tests.mk
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "tool/relay_tool.h"
 #include "tool/tool.h"
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,7 @@ static int print_help(void) {
            "Reads VM migration streams: captures, saved states, mapped-ram files.\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++)
         printf("  %-10s%s\n", COMMANDS[i].name, COMMANDS[i].summary);
+    printf("  %-10s%s\n", "relay", "carry a live migration between hosts: vmstream relay --help");
     printf("  %-10s%s\n", "help", "help on a command: vmstream help COMMAND");
     printf("\nvmstream --version prints the version.\n");
     return TOOL_DONE;
@@ -67,6 +69,9 @@ static const struct tool_command *find(const char *name) {
 }
 
 static int help_on(const char *name) {
+    static char relay[] = "relay", option[] = "--help";
+    if (strcmp(name, "relay") == 0)
+        return tool_relay(2, (char *[]){relay, option, NULL});
     const struct tool_command *command = find(name);
     if (!command)
         return tool_usage("no command '%s': see vmstream help", name);
@@ -93,6 +98,8 @@ static int dispatch(int argc, char **argv) {
     }
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return argc > 2 ? help_on(argv[2]) : print_help();
+    if (strcmp(name, "relay") == 0)
+        return tool_relay(argc - 1, argv + 1);
     const struct tool_command *command = find(name);
     if (!command)
         return tool_usage("no command '%s': see vmstream help", name);

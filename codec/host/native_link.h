@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSTREAM_HOST_NATIVE_LINK_H
+#define VMSTREAM_HOST_NATIVE_LINK_H
+
+#include "host/channel.h"
+#include "host/listener.h"
+#include <vmstream/native.h>
+#include <vmstream/session.h>
+#include <vmstream/transcode.h>
+
+/**
+ * One end of a live session of the native wire (spec/03.1-session.md): a connection for the main
+ * channel and one for each further channel, sealed, kept alive, resumed when they are cut. What may
+ * come when is decided by vmstream/session.h; here are sockets, keys, kept frames and time.
+ *
+ * Threads: of each channel one thread may send while another receives; any thread may look at the
+ * statistics, abort or close. The link has two threads of its own: one makes (source) or takes
+ * (destination) connections, one sends what the peer waits for: ACK, PONG, PING. A receiver never
+ * sends, so that a full connection in one direction cannot stop the other.
+ *
+ * Memory is bounded by limits: native_replay_bytes of frames that are not acknowledged, and for
+ * each channel a decoder with its bulk.
+ */
+struct vms_native_link;
+
+struct vms_native_link_config {
+    enum vms_native_role role;
+    const struct vms_uri *uri;                 /* source: where to connect; copied */
+    const struct vms_channel_options *options; /* source: TLS credentials and the like; copied */
+    struct vms_listener *listener;             /* destination: borrowed; with deferred handshakes */
+
+    const uint32_t *suites; /* in order of preference; copied. NULL: all that the secret allows */
+    size_t suite_count;
+    struct vms_slice psk;      /* text of a key file (SEAL-19); copied. Empty: no such secret */
+    struct vms_slice identity; /* source: which key; empty: the first */
+    bool exporter;             /* without a key file: the secret is TLS's (SEAL-11) */
+
+    struct vms_limits limits;
+    uint64_t features; /* VMS_FEATURE_… besides RESUME and QEVM, which are offered always */
+    uint64_t features_needed; /* beside QEVM */
+    struct vms_slice machine; /* for the HELLO; copied, may be empty */
+    uint32_t keepalive_ms;    /* 0: 10 s */
+    int open_ms;              /* destination: to wait for a session; -1: for ever */
+    int handshake_ms;         /* 0: 10 s; for connecting and for the hellos each */
+    int resume_ms;            /* 0: do not offer RESUME (RSM-11) */
+
+    /**
+     * Destination: a channel has joined. On a thread of the link's that takes connections, so it
+     * must not wait. kind: of ATTACH. May be NULL.
+     */
+    void (*attached)(void *ctx, uint16_t channel, uint32_t kind);
+    /** A line for logs: refused connections, cuts, resumptions. From any thread. May be NULL. */
+    void (*note)(void *ctx, const char *text);
+    void *ctx;
+};
+
+/** VMS_ROLE_SOURCE, default limits with bulk of 1 MiB, 60 s to resume. */
+struct vms_native_link_config vms_native_link_config_default(void);
+
+/** NULL and *err on failure: NO_MEMORY, SEAL_PSK_FILE, SEAL_PSK_IDENTITY, SEAL_CRYPTO, MISUSE. */
+struct vms_native_link *vms_native_link_new(const struct vms_native_link_config *config,
+                                            struct vms_error *err);
+/** Closes what is open, without a word to the peer. No other thread may use it then. NULL is fine.
+ */
+void vms_native_link_free(struct vms_native_link *link);
+
+/**
+ * Source: connects and exchanges hellos. Destination: waits for the first connection that opens a
+ * session; others are refused, noted, and do no harm. VMS_OK, or what went wrong: a refusal by the
+ * peer is SESSION_ABORTED with its reason.
+ */
+enum vms_code vms_native_link_open(struct vms_native_link *link, struct vms_error *err);
+/** What both ends agreed on. After vms_native_link_open(). */
+const struct vms_agreement *vms_native_link_agreement(const struct vms_native_link *link);
+/** The session id, 16 bytes. */
+const uint8_t *vms_native_link_session_id(const struct vms_native_link *link);
+/** Destination: the reason of the last refused connection; code VMS_OK: none was. */
+struct vms_error vms_native_link_refused(struct vms_native_link *link);
+
+/** Source: opens a channel of that number (1 and up), once for each. */
+enum vms_code vms_native_link_attach(struct vms_native_link *link, uint16_t channel, uint32_t kind,
+                                     struct vms_error *err);
+
+/**
+ * Sends a frame of class DATA, its bulk packed already if it says so; everything is copied. Waits
+ * while too much is unacknowledged (RSM-4); while the link is cut it keeps what it may. The
+ * session's error once it has failed.
+ */
+enum vms_code vms_native_link_send(struct vms_native_link *link, uint16_t channel,
+                                   struct vms_native_out *out, struct vms_error *err);
+
+struct vms_native_link_event {
+    const struct vms_native_frame *frame; /* authentic; NULL: the session is over, in good order */
+    struct vms_slice bulk;                /* unpacked */
+};
+/**
+ * The next DATA frame of a channel. It holds until the next call for this channel. Whatever is
+ * received counts as acted on, and may be acknowledged at once.
+ */
+enum vms_code vms_native_link_receive(struct vms_native_link *link, uint16_t channel,
+                                      struct vms_native_link_event *event, struct vms_error *err);
+
+/**
+ * Source: everything was sent, on all channels. Sends END and waits until it is acknowledged, all
+ * before it too. The other direction stays open: go on receiving on channel 0.
+ */
+enum vms_code vms_native_link_end(struct vms_native_link *link, struct vms_error *err);
+/** Waits until the peer has acknowledged all that was sent. */
+enum vms_code vms_native_link_drain(struct vms_native_link *link, struct vms_error *err);
+/** After END: the session is over. Receivers get the end. Source: tells the peer so. */
+void vms_native_link_close(struct vms_native_link *link);
+/** Fails the session and tells the peer why, if it can at once (SES-23). */
+void vms_native_link_abort(struct vms_native_link *link, const struct vms_error *why);
+
+struct vms_native_link_stats {
+    uint64_t bytes_out, bytes_in; /* on the link, all connections, hellos included */
+    uint64_t frames_out, frames_in;
+    uint64_t resends;  /* frames sent more than once */
+    uint64_t kept;     /* bytes kept for replay now */
+    uint64_t kept_max; /* and at most so far */
+    uint32_t resumes;  /* resumptions */
+    uint32_t rekeys;
+    uint32_t stalls; /* times that a sender waited for ACK */
+    int64_t rtt_us;  /* of the last PING; -1: none yet */
+};
+struct vms_native_link_stats vms_native_link_stats(struct vms_native_link *link);
+
+#endif

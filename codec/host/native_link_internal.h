@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSTREAM_HOST_NATIVE_LINK_INTERNAL_H
+#define VMSTREAM_HOST_NATIVE_LINK_INTERNAL_H
+
+#include "host/native_link.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <vmstream/openssl.h>
+
+/*
+ *   native_link.c        construction, state, the threads     native_link_send.c   kept frames
+ *   native_link_conn.c   a connection: keys, frames in        native_link_recv.c   frames in
+ *   native_link_hello.c  hello frames, keys                   native_link_queue.c  who may send
+ * when native_link_open.c   source: opening, resuming            native_link_accept.c destination
+ *
+ * Locks: a channel's `write` before the link's `mutex`. `mutex` is never held over a call that
+ * waits for the network. A connection's opener, intake and input belong to whoever reads it, its
+ * sealer to who holds `write`.
+ */
+enum {
+    LINK_BUFFER = 64 * 1024, /* bytes read ahead */
+    LINK_DIRECT_MIN = 8192,  /* bytes of bulk from which the buffer is gone around */
+    LINK_TICK_MS = 100,      /* longest delay of an ACK */
+    LINK_PING_MS = 1000,     /* how often the round trip is measured */
+    LINK_IDLE_FRAMES =
+        256, /* ACK, PING, PONG that get an ACK after all, so that they are not kept */
+    LINK_HANDSHAKE_MS = 10000,   /* the default, of keep-alive too */
+    LINK_CLOSE_MS = 2000,        /* to say goodbye */
+    VMS_NATIVE_BODY_MADE = 8192, /* bytes of an ACK or END of 256 channels, and more */
+};
+
+struct link_frame {
+    struct link_frame *prev, *next;
+    uint32_t type;
+    uint16_t flags;
+    uint32_t body_len, bulk_len;
+    bool sent;       /* once at least: its sequence is settled */
+    uint8_t bytes[]; /* body, bulk; ACK, REKEY and END have their body made when they are sent */
+};
+
+struct link_conn {
+    struct vms_native_link *link;
+    struct vms_channel *io;
+    unsigned refs; /* mutex */
+    struct link_conn *next_dead;
+    uint16_t channel;
+    bool settled; /* hellos are through */
+    struct vms_sealer sealer;
+    struct vms_opener opener;
+    struct vms_transcript transcript; /* of the direction that END is in; main channel */
+    uint8_t master[VMS_MASTER_BYTES];
+    void *zip_mem, *intake_mem;
+    struct vms_intake *intake;
+    uint8_t *buffer;
+    struct vms_room input;
+    struct vms_intake_event event;
+    uint8_t secret[VMS_PSK_MAX]; /* that opened the hello; of the session, once that is open */
+    size_t secret_len;
+};
+
+struct link_channel {
+    bool open;
+    uint32_t kind;
+    struct link_conn *conn;    /* in use now; NULL while there is none. mutex */
+    struct link_conn *reading; /* the receiver's */
+    pthread_mutex_t write;
+    struct link_frame *head, *tail;
+    struct link_frame *cursor; /* the next to send; NULL: all was sent */
+    uint64_t head_sequence;
+    uint64_t queued;     /* bytes */
+    struct vms_room out; /* sealed; who holds write */
+    pthread_t replayer;
+    bool replaying; /* the thread is to be joined */
+};
+
+struct vms_native_link {
+    struct vms_native_link_config config;
+    struct vms_uri uri;
+    struct vms_channel_options options;
+    struct vms_cancel *cancel;
+    uint32_t suites[8];
+    uint8_t *psk_text;
+    uint8_t *machine;
+    struct vms_psk psk; /* of the session, once known */
+    uint8_t exporter[VMS_EXPORTER_BYTES];
+    bool exporter_known;
+    struct vms_openssl *openssl;
+    const struct vms_crypto_ops *crypto;
+
+    pthread_mutex_t attaching; /* source: who makes connections of channels; before all others */
+    pthread_mutex_t mutex;
+    pthread_cond_t changed; /* anything that a sender or receiver waits for */
+    pthread_cond_t work;    /* for the ticker */
+    struct vms_session session;
+    struct vms_session_channel *accounts;
+    struct link_channel *channels;
+    uint32_t channel_count;
+    struct vms_error error;   /* why the session failed */
+    struct vms_error refused; /* the last refused connection */
+    struct vms_error cut;     /* why the last connection was lost */
+    bool opened, over, stop;  /* over: in good order */
+    bool failed, aborting, closing;
+    struct link_conn *dead; /* dropped, to be freed */
+    uint64_t end_place;     /* sequence of our END plus 1, once sent */
+    uint32_t end_epoch;     /* of the main channel's last frame before it */
+    uint32_t base_epoch;    /* of channels that attach now */
+    uint8_t master[VMS_MASTER_BYTES];
+    int64_t lost_at; /* ms */
+    uint64_t queued;
+    bool ack_now, pong_due;
+    uint64_t pong;
+    uint32_t idle_frames; /* received and not acknowledged */
+    int64_t ping_at, ack_at;
+    struct vms_native_link_stats stats;
+    _Atomic uint64_t bytes_in, bytes_out;
+    pthread_t keeper, ticker;
+    bool keeper_runs, ticker_runs;
+};
+
+/* ---- native_link.c ---- */
+int64_t link_now_ms(void);
+int64_t link_now_us(void);
+void *link_ticker(void *link);
+void *link_source_keeper(void *link);
+void *link_destination_keeper(void *link);
+/* Frees connections that nobody uses; without mutex. */
+void link_bury(struct vms_native_link *link);
+void link_note(struct vms_native_link *link, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* With mutex. */
+bool link_is_up(const struct vms_native_link *link);
+bool link_is_lost(const struct vms_native_link *link);
+bool link_failed(const struct vms_native_link *link);
+/* Fails the session; with mutex. The first reason stays. */
+void link_fail_locked(struct vms_native_link *link, const struct vms_error *why);
+void link_fail(struct vms_native_link *link, const struct vms_error *why);
+/* conn broke: if it is one of those in use the session is lost (SES). */
+void link_lost(struct vms_native_link *link, struct link_conn *conn, const struct vms_error *why);
+/* With mutex: no connection is used any more; who waits on one wakes up. */
+void link_drop_conns(struct vms_native_link *link);
+
+/* ---- native_link_conn.c ---- */
+/* Takes io, even on failure. */
+struct link_conn *link_conn_new(struct vms_native_link *link, struct vms_channel *io,
+                                uint16_t channel, struct vms_error *err);
+struct link_conn *link_conn_ref(struct link_conn *conn); /* with mutex */
+void link_conn_put(struct vms_native_link *link, struct link_conn *conn);
+enum link_read {
+    LINK_READ_FRAME, /* conn->event */
+    LINK_READ_CUT,
+    LINK_READ_BAD,
+};
+enum link_read link_conn_read(struct link_conn *conn, struct vms_error *err);
+bool link_has_secret(const struct vms_native_link *link);
+enum vms_code link_random(struct vms_native_link *link, uint8_t *out, size_t len,
+                          struct vms_error *err);
+
+/* ---- native_link_hello.c ---- */
+struct vms_native_who link_who(struct vms_native_link *link, const uint8_t *random);
+/* Prepares the sealer for a frame of epoch 0 and draws the random. */
+enum vms_code link_begin_hello(struct link_conn *conn, uint8_t random[VMS_SEAL_RANDOM_BYTES],
+                               struct vms_error *err);
+/* Label and frame; the frame into the transcript too when that is wanted. */
+enum vms_code link_send_hello(struct link_conn *conn, struct vms_native_frame *frame,
+                              struct vms_error *err);
+/* Reads the one frame of epoch 0. */
+enum vms_code link_read_hello(struct link_conn *conn, struct vms_error *err);
+/* The frame in conn->event, as received, into the transcript. */
+enum vms_code link_transcribe_hello(struct link_conn *conn, struct vms_error *err);
+void link_fill_hello(struct vms_native_link *link, struct vms_native_hello *hello,
+                     const uint8_t *random);
+/* Master secret of a main connection, from the transcript and the randoms. */
+enum vms_code link_make_master(struct link_conn *conn, const uint8_t *source,
+                               const uint8_t *destination, struct vms_error *err);
+/* Keys of an epoch; the next sequences are those of the accounts. With mutex. */
+enum vms_code link_set_keys(struct link_conn *conn, uint32_t epoch, bool out, bool in,
+                            struct vms_error *err);
+/* SES-24: answers a hello that is refused. */
+void link_refuse(struct link_conn *conn, const struct vms_error *why);
+
+/* ---- native_link_open.c ---- */
+enum vms_code link_open_source(struct vms_native_link *link, struct vms_error *err);
+enum vms_code link_open_destination(struct vms_native_link *link, struct vms_error *err);
+/* Source: one try. Destination: one connection. */
+enum vms_code link_resume_source(struct vms_native_link *link, struct vms_error *err);
+/* native_link_accept.c: waits at most timeout_ms for it. */
+void link_accept_one(struct vms_native_link *link, int timeout_ms);
+enum vms_code link_connect(struct vms_native_link *link, uint16_t channel, struct link_conn **out,
+                           struct vms_error *err);
+
+/* ---- native_link_send.c ---- */
+/* Sets the header's length of bulk. */
+struct link_frame *link_frame_new(uint32_t type, struct vms_native_frame *frame,
+                                  const struct vms_slice *bulk, size_t count,
+                                  struct vms_error *err);
+/* With mutex. */
+void link_append(struct vms_native_link *link, uint16_t channel, struct link_frame *frame);
+/* With the channel's write: sends what is due. */
+void link_pump(struct vms_native_link *link, uint16_t channel);
+/* A control frame on the main channel. */
+void link_control(struct vms_native_link *link, struct vms_native_frame *frame);
+/* With mutex: forgets what was acknowledged. */
+void link_forget(struct vms_native_link *link, uint16_t channel);
+/* With mutex and write: goes on with the frame that the peer wants (RSM-7). */
+void link_rewind(struct vms_native_link *link, uint16_t channel);
+/* Sends again what is due, on a thread: the peer may take it slowly. */
+void link_start_replay(struct vms_native_link *link, uint16_t channel);
+void link_join_replays(struct vms_native_link *link);
+bool link_all_sent(const struct vms_native_link *link, uint32_t from); /* with mutex */
+
+/* ---- native_link_recv.c ---- */
+/* With mutex: a frame that is authentic. VMS_OK, or the session has failed. */
+enum vms_code link_take(struct link_conn *conn, struct vms_error *err);
+
+#endif

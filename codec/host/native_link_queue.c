@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/native_link_internal.h"
+#include <stdlib.h>
+
+/* Who may send when; END; replays. */
+
+/*
+ * [RSM-4] Half of what may be kept is anybody's, the other half is shared out to the channels: the
+ * peer may be unable to take one channel before it gets something of another (multifd's
+ * synchronisation), so that no channel may use up the others' room.
+ */
+static bool may_keep(const struct vms_native_link *l, uint16_t channel, uint64_t bytes) {
+    const struct link_channel *ch = &l->channels[channel];
+    uint64_t most = l->config.limits.native_replay_bytes, open = 0;
+    for (uint32_t i = 0; i < l->channel_count; i++)
+        open += l->channels[i].open;
+    if (!ch->queued || l->queued + bytes <= most / 2)
+        return true;
+    return ch->queued + bytes <= most / 2 / (open ? open : 1) && l->queued + bytes <= most;
+}
+
+/* With mutex. Without RESUME nothing is kept, and there is a connection or an error. */
+static bool wait_for_room(struct vms_native_link *l, uint16_t channel, uint64_t bytes) {
+    bool stalled = false;
+    while (!link_failed(l) && !l->over && !may_keep(l, channel, bytes)) {
+        l->stats.stalls += !stalled;
+        stalled = true;
+        pthread_cond_wait(&l->changed, &l->mutex);
+    }
+    return !link_failed(l) && !l->over;
+}
+
+/* With mutex. */
+static enum vms_code check(struct vms_native_link *l, uint16_t channel, const struct link_frame *f,
+                           struct vms_error *err) {
+    const struct vms_limits *limits = &l->session.agreement.limits;
+    if (channel >= l->channel_count || !l->channels[channel].open)
+        return vms_error_set(err, VMS_E_MISUSE, "channel %u is not open", channel);
+    if (f->body_len > limits->native_body_bytes || f->bulk_len > limits->native_bulk_bytes)
+        return vms_error_set(err, VMS_E_LIMIT, "a frame of %u and %u bytes", f->body_len,
+                             f->bulk_len);
+    return VMS_OK;
+}
+
+enum vms_code vms_native_link_send(struct vms_native_link *l, uint16_t channel,
+                                   struct vms_native_out *out, struct vms_error *err) {
+    struct link_frame *f =
+        link_frame_new(out->frame.header.type, &out->frame, out->bulk, out->bulk_count, err);
+    if (!f)
+        return err->code;
+    pthread_mutex_lock(&l->mutex);
+    enum vms_code code = check(l, channel, f, err);
+    if (code == VMS_OK && !wait_for_room(l, channel, f->body_len + (uint64_t)f->bulk_len)) {
+        *err = l->error;
+        code = err->code ? err->code : vms_error_set(err, VMS_E_MISUSE, "the session is over");
+    }
+    pthread_mutex_unlock(&l->mutex);
+    if (code != VMS_OK) {
+        free(f);
+        return code;
+    }
+    pthread_mutex_lock(&l->channels[channel].write);
+    pthread_mutex_lock(&l->mutex);
+    link_append(l, channel, f);
+    pthread_mutex_unlock(&l->mutex);
+    link_pump(l, channel);
+    pthread_mutex_unlock(&l->channels[channel].write);
+    return VMS_OK;
+}
+
+void link_control(struct vms_native_link *l, struct vms_native_frame *frame) {
+    struct vms_error err;
+    struct link_frame *f = link_frame_new(frame->header.type, frame, NULL, 0, &err);
+    if (!f)
+        return;
+    pthread_mutex_lock(&l->channels[0].write);
+    pthread_mutex_lock(&l->mutex);
+    link_append(l, 0, f);
+    pthread_mutex_unlock(&l->mutex);
+    link_pump(l, 0);
+    pthread_mutex_unlock(&l->channels[0].write);
+}
+
+/* ---- replay ---- */
+
+struct replay {
+    struct vms_native_link *link;
+    uint16_t channel;
+};
+
+static void *replay_main(void *arg) {
+    struct replay r = *(struct replay *)arg;
+    free(arg);
+    pthread_mutex_lock(&r.link->channels[r.channel].write);
+    link_pump(r.link, r.channel);
+    pthread_mutex_unlock(&r.link->channels[r.channel].write);
+    return NULL;
+}
+
+void link_start_replay(struct vms_native_link *l, uint16_t channel) {
+    struct link_channel *ch = &l->channels[channel];
+    struct replay *r = malloc(sizeof *r);
+    if (!r)
+        return;
+    *r = (struct replay){l, channel};
+    ch->replaying = pthread_create(&ch->replayer, NULL, replay_main, r) == 0;
+    if (!ch->replaying)
+        free(r);
+}
+
+void link_join_replays(struct vms_native_link *l) {
+    for (uint32_t i = 0; i < l->channel_count; i++)
+        if (l->channels[i].replaying) {
+            (void)pthread_join(l->channels[i].replayer, NULL);
+            l->channels[i].replaying = false;
+        }
+}
+
+/* ---- END ---- */
+
+/* With mutex: everything was sent and acknowledged; ACK, PING and PONG do not count (RSM-3). */
+static bool all_acknowledged(const struct vms_native_link *l) {
+    if (!(l->session.agreement.features & VMS_FEATURE_RESUME))
+        return link_all_sent(l, 0);
+    for (uint32_t i = 0; i < l->channel_count; i++)
+        for (const struct link_frame *f = l->channels[i].head; f; f = f->next)
+            if (f->type >= VMS_NATIVE_RECORDS || f->type == VMS_NATIVE_END)
+                return false;
+    return true;
+}
+
+enum vms_code vms_native_link_drain(struct vms_native_link *l, struct vms_error *err) {
+    pthread_mutex_lock(&l->mutex);
+    while (!link_failed(l) && !l->over && !all_acknowledged(l))
+        pthread_cond_wait(&l->changed, &l->mutex);
+    *err = l->error;
+    bool failed = link_failed(l);
+    pthread_mutex_unlock(&l->mutex);
+    return failed ? err->code : VMS_OK;
+}
+
+enum vms_code vms_native_link_end(struct vms_native_link *l, struct vms_error *err) {
+    struct vms_native_frame f = {.header.type = VMS_NATIVE_END};
+    pthread_mutex_lock(&l->mutex);
+    while (!link_failed(l) && !l->over && (!link_is_up(l) || !link_all_sent(l, 0)))
+        pthread_cond_wait(&l->changed, &l->mutex);
+    bool up = link_is_up(l) && !link_failed(l);
+    if (up)
+        (void)vms_session_event(&l->session, VMS_SES_EV_SEND_END);
+    *err = l->error;
+    pthread_mutex_unlock(&l->mutex);
+    if (!up)
+        return err->code ? err->code : vms_error_set(err, VMS_E_MISUSE, "the session is over");
+    link_control(l, &f);
+    return vms_native_link_drain(l, err);
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+#include "conformance/live/relay_rig.h"
+
+#include "conformance/guest/guest_image.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    HEARTBEAT_MS = 60000,
+    MIGRATE_MS = 150000,
+    EXIT_MS = 30000,
+    LISTEN_MS = 20000,
+    GUEST_PAGES = 4096,
+    PER_TICK = 96,
+    ARGS = 48,
+};
+
+void rig_path_of(const struct rig *g, const char *name, char *out, size_t size) {
+    (void)snprintf(out, size, "%s/%s", g->live.dir, name);
+}
+
+static const char *or72(const char *version) {
+    return version ? version : "7.2";
+}
+
+static void skip_without(const char *version) {
+    struct vms_peer peer;
+    if (!vms_peer_find(version, &peer))
+        cr_skip_test("peer absent: QEMU %s, make peers fetches it", version);
+}
+
+/* ---- QEMUs ---- */
+
+static struct vms_qemu *start_qemu(struct rig *g, bool incoming) {
+    char image[128], drive[256];
+    rig_path_of(g, "guest.img", image, sizeof image);
+    (void)snprintf(drive, sizeof drive, "file=%s,format=raw,read-only=on,if=floppy", image);
+    const char *args[] = {"-drive", drive, NULL};
+    struct vms_qemu_options o = {
+        .version = or72(incoming ? g->what->destination : g->what->source),
+        .machine = g->what->machine ? g->what->machine : "pc",
+        .memory = "32776K", /* E-55 */
+        .args = args,
+        .name = incoming ? "destination" : "source",
+        .incoming = incoming,
+        .paused = incoming && !g->what->postcopy, /* so that memory can be compared */
+    };
+    return vms_qemu_start(&o, g->live.error, sizeof g->live.error);
+}
+
+void rig_must(struct rig *g, struct vms_qemu *q, int rc) {
+    (void)g;
+    cr_assert_eq(rc, 0, "%s", vms_qemu_error(q));
+}
+
+static void start_qemus(struct rig *g) {
+    char image[128], uri[160];
+    rig_path_of(g, "guest.img", image, sizeof image);
+    vms_guest_defaults(&g->live.guest);
+    g->live.guest.pages = GUEST_PAGES;
+    g->live.guest.prefill = GUEST_PAGES / 2;
+    g->live.guest.mode = VMS_GUEST_RANDOM;
+    g->live.guest.zero = 13;
+    g->live.guest.run_shift = 2;
+    g->live.guest.pages_per_tick = g->what->cuts ? PER_TICK / 4 : PER_TICK;
+    const char *problem = vms_guest_write_image(image, &g->live.guest, VMS_GUEST_DISK_SIZE);
+    cr_assert_null(problem);
+    g->src = start_qemu(g, false);
+    cr_assert(g->src, "%s", g->live.error);
+    g->dst = start_qemu(g, true);
+    cr_assert(g->dst, "%s", g->live.error);
+    struct vms_qemu *both[] = {g->src, g->dst};
+    for (int i = 0; i < 2; i++) {
+        if (g->what->capabilities)
+            rig_must(g, both[i], vms_qemu_set_capabilities(both[i], g->what->capabilities));
+        json_t *p = json_loads(g->what->parameters ? g->what->parameters : "{" SLOW "}", 0, NULL);
+        rig_must(g, both[i], vms_qemu_set_parameters(both[i], p));
+    }
+    (void)snprintf(uri, sizeof uri, "unix:%s/dst", g->live.dir);
+    rig_must(g, g->dst, vms_qemu_migrate_incoming(g->dst, uri));
+    cr_assert_geq(vms_qemu_wait_serial(g->src, "hb 00000002", 0, HEARTBEAT_MS), 0, "%s",
+                  vms_qemu_error(g->src));
+}
+
+/* ---- relays ---- */
+
+static const char *program(void) {
+    static char path[512];
+    const char *build = getenv("VMSTREAM_BUILD");
+    (void)snprintf(path, sizeof path, "%s/vmstream", build ? build : "build");
+    return path;
+}
+
+static size_t add(const char **argv, size_t n, const char *const *more) {
+    for (; more && *more && n < ARGS - 1; more++)
+        argv[n++] = *more;
+    argv[n] = NULL;
+    return n;
+}
+
+static pid_t spawn(struct rig *g, bool first, const char *listen, const char *connect) {
+    char keys[128], tls[128], report[128], log[128];
+    const char *argv[ARGS] = {program(),
+                              "relay",
+                              "--listen",
+                              listen,
+                              "--connect",
+                              connect,
+                              "--report",
+                              report,
+                              first ? "--connect-wire" : "--listen-wire",
+                              g->what->plain ? "qevm" : "native"};
+    size_t n = 10;
+    rig_path_of(g, "keys.psk", keys, sizeof keys);
+    rig_path_of(g, "tls", tls, sizeof tls);
+    rig_path_of(g, first ? "a.json" : "b.json", report, sizeof report);
+    rig_path_of(g, first ? "a.log" : "b.log", log, sizeof log);
+    if (g->what->plain)
+        n = add(argv, n, LIST("--listen-wire", "qevm"));
+    if (g->what->tls)
+        n = add(argv, n, LIST("--tls-creds", tls));
+    else if (!g->what->no_key)
+        n = add(argv, n, LIST("--psk", keys));
+    n = add(argv, n, g->what->options);
+    if (first)
+        (void)add(argv, n, g->what->a_options);
+    return live_spawn(argv, log, NULL);
+}
+
+const char *rig_log_of(struct rig *g, const char *name) {
+    static char text[2][2000];
+    static int turn;
+    char path[128], *out = text[turn ^= 1];
+    rig_path_of(g, name, path, sizeof path);
+    FILE *f = fopen(path, "re");
+    size_t n = f ? fread(out, 1, sizeof text[0] - 1, f) : 0;
+    out[n] = 0;
+    if (f)
+        fclose(f);
+    return out;
+}
+
+/* Both relays say when they listen. */
+static void wait_for_listening(struct rig *g, const char *log) {
+    int ms = 0;
+    while (!strstr(rig_log_of(g, log), "listening on ") && ms < LISTEN_MS) {
+        (void)usleep(10000);
+        ms += 10;
+    }
+    cr_assert_lt(ms, LISTEN_MS, "%s", rig_log_of(g, log));
+}
+
+static void start_relays(struct rig *g) {
+    char b_listen[160], b_connect[160], a_listen[160], a_connect[160], near[128], far[128];
+    rig_path_of(g, "tap", near, sizeof near);
+    rig_path_of(g, "link", far, sizeof far);
+    (void)snprintf(b_listen, sizeof b_listen, g->what->tls ? "tls:localhost:0" : "unix:%s", far);
+    (void)snprintf(b_connect, sizeof b_connect, "unix:%s/dst", g->live.dir);
+    (void)snprintf(a_listen, sizeof a_listen, "unix:%s/src", g->live.dir);
+    (void)snprintf(a_connect, sizeof a_connect, "unix:%s", near);
+    if (g->what->plain) {
+        g->a = spawn(g, true, a_listen, b_connect);
+        wait_for_listening(g, "a.log");
+        return;
+    }
+    g->b = spawn(g, false, b_listen, b_connect);
+    wait_for_listening(g, "b.log");
+    if (g->what->tls) {
+        const char *name =
+            strstr(rig_log_of(g, "b.log"), "listening on ") + strlen("listening on ");
+        (void)snprintf(a_connect, sizeof a_connect, "%.*s", (int)strcspn(name, "\n"), name);
+    } else {
+        struct vms_tap_options o = {.listen_path = near, .connect_path = far};
+        g->tap = vms_tap_start(&o, g->live.error, sizeof g->live.error);
+        cr_assert(g->tap, "%s", g->live.error);
+    }
+    g->a = spawn(g, true, a_listen, a_connect);
+    wait_for_listening(g, "a.log");
+}
+
+void rig_set_up(struct rig *g, const struct relay_case *what) {
+    char keys[128];
+    memset(g, 0, sizeof *g);
+    g->what = what;
+    skip_without(or72(what->source));
+    skip_without(or72(what->destination));
+    (void)strcpy(g->live.dir, "/tmp/vms-relay-XXXXXX");
+    cr_assert(mkdtemp(g->live.dir));
+    rig_path_of(g, "keys.psk", keys, sizeof keys);
+    FILE *f = fopen(keys, "we");
+    cr_assert(f && fputs(KEYS, f) >= 0 && fclose(f) == 0);
+    if (what->tls)
+        cr_assert_eq(live_make_certificates(&g->live), 0, "%s", g->live.error);
+    start_qemus(g);
+    start_relays(g);
+}
+
+void rig_tear_down(struct rig *g) {
+    const char *const rm[] = {"/bin/rm", "-rf", g->live.dir, NULL};
+    if (g->a > 0)
+        (void)live_wait(g->a, 0);
+    if (g->b > 0)
+        (void)live_wait(g->b, 0);
+    vms_tap_stop(g->tap);
+    vms_qemu_free(g->src);
+    vms_qemu_free(g->dst);
+    json_decref(g->a_report);
+    json_decref(g->b_report);
+    if (!getenv("VMSTREAM_KEEP"))
+        (void)live_wait(live_spawn(rm, NULL, NULL), EXIT_MS);
+}
+
+/* ---- a migration ---- */
+
+void rig_migrate(struct rig *g) {
+    char uri[160];
+    (void)snprintf(uri, sizeof uri, "unix:%s/src", g->live.dir);
+    rig_must(g, g->src, vms_qemu_migrate(g->src, uri));
+}
+
+void rig_expect_state(struct rig *g, struct vms_qemu *q, const char *state) {
+    const char *const states[] = {state, NULL};
+    struct vms_migration_end end;
+    cr_assert_eq(vms_qemu_wait_migration(q, states, MIGRATE_MS, &end), 0, "%s\nA: %s\nB: %s",
+                 vms_qemu_error(q), rig_log_of(g, "a.log"), rig_log_of(g, "b.log"));
+}
+
+void rig_go_postcopy(struct rig *g) {
+    (void)usleep(700000); /* so that there is something of both kinds */
+    rig_must(g, g->src, vms_qemu_execute(g->src, "migrate-start-postcopy", NULL, NULL));
+}
+
+/* Main's connection carries data; each cut takes all of them. */
+void rig_cut_link(struct rig *g) {
+    for (unsigned i = 0; i < g->what->cuts; i++) {
+        unsigned before = vms_tap_count(g->tap);
+        (void)usleep(400000);
+        vms_tap_cut(g->tap);
+        cr_assert_eq(vms_tap_wait_connections(g->tap, before + 1, 10000), 0, "cut %u: %s\n%s", i,
+                     rig_log_of(g, "a.log"), rig_log_of(g, "b.log"));
+    }
+}
+
+void rig_relays_end(struct rig *g) {
+    char path[128];
+    g->a_status = live_wait(g->a, EXIT_MS);
+    g->b_status = g->what->plain ? 0 : live_wait(g->b, EXIT_MS);
+    g->a = g->b = 0;
+    rig_path_of(g, "a.json", path, sizeof path);
+    g->a_report = json_load_file(path, 0, NULL);
+    rig_path_of(g, "b.json", path, sizeof path);
+    g->b_report = json_load_file(path, 0, NULL);
+    cr_log_info("A: %s", rig_log_of(g, "a.log"));
+}
+
+/* ---- proofs ---- */
+
+static void *map(const char *dir, const char *file, size_t size) {
+    char path[1000];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
+    uint8_t *mem = calloc(1, size);
+    FILE *f = fopen(path, "re");
+    cr_assert(f && mem && fread(mem, 1, size, f) == size, "%s", path);
+    fclose(f);
+    return mem;
+}
+
+static void dump(struct rig *g, struct vms_qemu *q, const char *name, struct vms_ram_dump *d,
+                 char *dir, size_t size) {
+    rig_path_of(g, name, dir, size);
+    rig_must(g, q, vms_qemu_dump_ram(q, dir, d));
+}
+
+/* Every RAM block is the same at both ends, and holds what the guest says. */
+void rig_compare_memory(struct rig *g) {
+    struct vms_ram_dump s, d;
+    char sd[128], dd[128];
+    dump(g, g->src, "s", &s, sd, sizeof sd);
+    dump(g, g->dst, "d", &d, dd, sizeof dd);
+    cr_expect_eq(s.count, d.count);
+    for (size_t i = 0; i < s.count; i++)
+        for (size_t k = 0; k < d.count; k++)
+            if (strcmp(s.blocks[i].name, d.blocks[k].name) == 0) {
+                void *a = map(sd, s.blocks[i].file, s.blocks[i].used);
+                void *b = map(dd, d.blocks[k].file, s.blocks[i].used);
+                cr_expect(memcmp(a, b, s.blocks[i].used) == 0, "%s differs", s.blocks[i].name);
+                free(a);
+                free(b);
+            }
+    vms_ram_dump_free(&s);
+    vms_ram_dump_free(&d);
+}
+
+static void check_guest(struct rig *g) {
+    struct vms_ram_dump d;
+    struct vms_guest_report report;
+    char dd[128];
+    bool found = false;
+    rig_must(g, g->dst, vms_qemu_stop(g->dst));
+    dump(g, g->dst, "e", &d, dd, sizeof dd);
+    for (size_t i = 0; i < d.count; i++)
+        if (d.blocks[i].offset == 0) {
+            void *ram = map(dd, d.blocks[i].file, d.blocks[i].used);
+            cr_expect_eq(vms_check_guest(ram, d.blocks[i].used, &report), 0, "%s", report.text);
+            cr_expect_gt(report.beat, 2u);
+            found = true;
+            free(ram);
+        }
+    cr_expect(found);
+    vms_ram_dump_free(&d);
+}
+
+void rig_guest_goes_on(struct rig *g) {
+    if (!g->what->postcopy)
+        rig_must(g, g->dst, vms_qemu_cont(g->dst));
+    ssize_t at = vms_qemu_wait_serial(g->dst, "hb ", 0, HEARTBEAT_MS);
+    cr_assert_geq(at, 0, "%s", vms_qemu_error(g->dst));
+    cr_assert_geq(vms_qemu_wait_serial(g->dst, "hb ", (size_t)at, HEARTBEAT_MS), 0);
+    cr_expect_not(vms_qemu_serial_has(g->dst, "BAD"));
+    check_guest(g);
+}
+
+json_int_t rig_link_number(const json_t *report, const char *key) {
+    return json_integer_value(json_object_get(json_object_get(report, "link"), key));
+}
+
+/* Octets of QEVM are the same on both sides, channel for channel. */
+void rig_compare_reports(struct rig *g) {
+    if (g->what->plain)
+        return;
+    json_t *a = json_object_get(g->a_report, "channels");
+    json_t *b = json_object_get(g->b_report, "channels");
+    cr_expect_eq(json_array_size(a), json_array_size(b));
+    cr_expect(json_equal(a, b), "A %s\nB %s", json_dumps(a, 0), json_dumps(b, 0));
+    fprintf(stderr,
+            "%s -> %s: %zu channels, %lld bytes on the link, %lld resumes, %lld frames again\n",
+            or72(g->what->source), or72(g->what->destination), json_array_size(a),
+            (long long)rig_link_number(g->a_report, "bytes_out"),
+            (long long)rig_link_number(g->a_report, "resumes"),
+            (long long)rig_link_number(g->a_report, "frames_again"));
+}
