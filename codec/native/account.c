@@ -114,7 +114,11 @@ void vms_session_sent(struct vms_session *session, const struct vms_native_frame
         session->epoch = higher(session->epoch, frame->u.resume.epoch);
     if (!frame->header.epoch)
         return;
-    c->out_epoch = frame->header.epoch;
+    if (frame->header.type == VMS_NATIVE_END)
+        session->out_end = frame->header.sequence + 1;
+    /* [SES-20] The main channel's epoch is that of the last frame before END. */
+    if (frame->header.channel || !session->out_end || frame->header.sequence + 1 < session->out_end)
+        c->out_epoch = frame->header.epoch;
     if (frame->header.sequence < c->out_next)
         return; /* a replay: its bytes are counted already */
     c->out_next = frame->header.sequence + 1;
@@ -200,7 +204,9 @@ static enum vms_session_action on_end(struct vms_session *s, const struct vms_na
         c->end_epoch = e->sent[i].epoch;
     }
     s->end_known = true;
-    if (!s->channels[0].end_listed || s->channels[0].end_next != frame->header.sequence)
+    const struct vms_session_channel *own = &s->channels[0];
+    if (!own->end_listed || own->end_next != frame->header.sequence ||
+        own->end_epoch != own->in_epoch)
         return fail(s, VMS_E_SESSION_END, "the main channel");
     return vms_session_end_status(s) == VMS_END_WRONG ? fail(s, VMS_E_SESSION_END, NULL)
                                                       : VMS_SES_DO_NOTHING;
@@ -235,22 +241,28 @@ uint32_t vms_session_fill_end(const struct vms_session *session, struct vms_nati
 
 /* ---- frames ---- */
 
-/* What every frame behind a hello does to its channel's account. */
+/* END tells of the frames before it, so that its own epoch does not count (SES-20). */
+static void count_numbered(struct vms_session *s, struct vms_session_channel *c,
+                           const struct vms_native_frame *frame, uint64_t bytes) {
+    c->in_next = frame->header.sequence + 1;
+    if (frame->header.type != VMS_NATIVE_END)
+        c->in_epoch = frame->header.epoch;
+    s->epoch = higher(s->epoch, frame->header.epoch);
+    bool idle = frame->header.type == VMS_NATIVE_ACK || frame->header.type == VMS_NATIVE_PING ||
+                frame->header.type == VMS_NATIVE_PONG;
+    if (!idle)
+        s->untold += bytes;
+}
+
+/* What every frame does to its channel's account. */
 static enum vms_session_action count_in(struct vms_session *s, const struct vms_native_frame *frame,
                                         uint64_t bytes) {
     struct vms_session_channel *c = channel_of(s, frame->header.channel);
     if (!c)
         return fail(s, VMS_E_LIMIT, "native_channels");
     c->in_open = true;
-    if (!frame->header.epoch)
-        return VMS_SES_DO_NOTHING;
-    c->in_next = frame->header.sequence + 1;
-    c->in_epoch = frame->header.epoch;
-    s->epoch = higher(s->epoch, frame->header.epoch);
-    bool idle = frame->header.type == VMS_NATIVE_ACK || frame->header.type == VMS_NATIVE_PING ||
-                frame->header.type == VMS_NATIVE_PONG;
-    if (!idle)
-        s->untold += bytes;
+    if (frame->header.epoch)
+        count_numbered(s, c, frame, bytes);
     /* [SES-20] A channel that goes on behind what END has listed. */
     if (s->end_known && frame->header.channel && vms_session_end_status(s) == VMS_END_WRONG)
         return fail(s, VMS_E_SESSION_END, NULL);
@@ -273,6 +285,25 @@ static enum vms_session_action on_abort(struct vms_session *s, const struct vms_
     return action;
 }
 
+/* [SES-6] */
+static enum vms_session_action on_rekey(struct vms_session *s, const struct vms_native_frame *frame,
+                                        enum vms_session_action action) {
+    if (frame->u.epoch - 1 != frame->header.epoch)
+        return fail(s, VMS_E_SEAL_EPOCH, "REKEY to another epoch than the next");
+    s->epoch = higher(s->epoch, frame->u.epoch);
+    return action;
+}
+
+/* [NAT-13] What is packed by a method is so by one that is in force. */
+static bool pack_in_force(const struct vms_session *s, const struct vms_native_frame *frame) {
+    uint64_t features = s->agreement.features;
+    switch (frame->unknown ? 0 : frame->header.flags & VMS_NATIVE_PACK_MASK) {
+    case 0: return true;
+    case 1: return features & VMS_FEATURE_ZSTD;
+    default: return features & VMS_FEATURE_ZSTD_DELTA;
+    }
+}
+
 static enum vms_session_action account(struct vms_session *s, const struct vms_native_frame *frame,
                                        enum vms_session_action action) {
     if (frame->unknown)
@@ -286,7 +317,7 @@ static enum vms_session_action account(struct vms_session *s, const struct vms_n
         return on_resume(s, frame, action);
     case VMS_NATIVE_ACK: return on_ack(s, &frame->u.ack);
     case VMS_NATIVE_END: return on_end(s, frame);
-    case VMS_NATIVE_REKEY: s->epoch = higher(s->epoch, frame->u.epoch); return action;
+    case VMS_NATIVE_REKEY: return on_rekey(s, frame, action);
     default: return action;
     }
 }
@@ -300,6 +331,8 @@ enum vms_session_action vms_session_received(struct vms_session *session,
         return on_abort(s, &frame->u.abort, action);
     if (action == VMS_SES_DO_REFUSE || action == VMS_SES_DO_FAIL || action == VMS_SES_DO_MISUSE)
         return action;
+    if (!pack_in_force(s, frame))
+        return fail(s, VMS_E_NATIVE_FLAGS, "a pack method that is not in force");
     if (count_in(s, frame, bytes) == VMS_SES_DO_FAIL)
         return VMS_SES_DO_FAIL;
     return account(s, frame, action);

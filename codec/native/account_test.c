@@ -218,6 +218,7 @@ Test(account, end_tells_all) {
 Test(account, end_tells_otherwise) {
     static const struct vms_native_sent lists[][2] = {
         {{0, 1, 1}, {1, 2, 1}}, /* the main channel had 2 */
+        {{0, 2, 2}, {1, 2, 1}}, /* which were of epoch 1 */
         {{0, 2, 1}, {1, 1, 1}}, /* fewer than have come */
         {{0, 2, 1}, {2, 0, 0}}, /* channel 1 is not listed */
         {{0, 2, 1}, {1, 2, 2}}, /* another epoch */
@@ -231,6 +232,60 @@ Test(account, end_tells_otherwise) {
         receive_data(&p, 1, 2, 0);
         cr_assert_eq(end(&p, lists[i], 2), VMS_SES_DO_FAIL, "list %zu", i);
         cr_assert_eq(p.s.error.code, VMS_E_SESSION_END);
+    }
+}
+
+Test(account, a_channel_behind_end) {
+    struct vms_native_sent sent[] = {{0, 0, 0}};
+    struct pair p;
+    open_pair(&p, VMS_ROLE_DESTINATION);
+    cr_assert_eq(end(&p, sent, 1), VMS_SES_DO_NOTHING);
+    receive_data(&p, 1, 0, 0);
+    cr_assert_eq(p.s.error.code, VMS_E_SESSION_END);
+}
+
+/* The epoch in END is that of the frame before, also when END is sent anew. */
+Test(account, end_anew) {
+    struct vms_native_sent sent[4];
+    struct pair p;
+    open_pair(&p, VMS_ROLE_SOURCE);
+    send(&p, 0, 0, 1);
+    struct vms_native_frame f = numbered(VMS_NATIVE_END, 0, 2, 1);
+    vms_session_sent(&p.s, &f, 1);
+    f = numbered(VMS_NATIVE_PING, 0, 2, 2);
+    vms_session_sent(&p.s, &f, 1);
+    cr_assert_eq(vms_session_fill_end(&p.s, sent), 1);
+    cr_assert_eq(sent[0].epoch, 1);
+    f = numbered(VMS_NATIVE_OPAQUE, 0, 3, 0);
+    vms_session_sent(&p.s, &f, 0);
+    cr_assert_eq(vms_session_fill_end(&p.s, sent), 1);
+    cr_assert_eq(sent[0].epoch, 3);
+}
+
+/* [SES-6] */
+Test(account, rekey_names_the_next_epoch) {
+    for (uint32_t epoch = 0; epoch < 5; epoch++) {
+        struct pair p;
+        open_pair(&p, VMS_ROLE_DESTINATION);
+        struct vms_native_frame f = numbered(VMS_NATIVE_REKEY, 0, 1, 0);
+        f.u.epoch = epoch;
+        cr_assert_eq(receive(&p, &f), epoch == 2 ? VMS_SES_DO_NOTHING : VMS_SES_DO_FAIL);
+        cr_assert_eq(p.s.error.code, epoch == 2 ? VMS_OK : VMS_E_SEAL_EPOCH);
+    }
+}
+
+/* [NAT-13] */
+Test(account, pack_methods_in_force) {
+    for (unsigned i = 0; i < 9; i++) {
+        uint64_t features[] = {0, VMS_FEATURE_ZSTD, VMS_FEATURE_ZSTD_DELTA};
+        bool good = i % 3 == 0 || i % 3 == i / 3;
+        struct pair p;
+        open_pair(&p, VMS_ROLE_DESTINATION);
+        p.s.agreement.features = features[i / 3];
+        struct vms_native_frame f = numbered(VMS_NATIVE_PAGES, 0, 1, 0);
+        f.header.flags = (uint16_t)(i % 3);
+        cr_assert_eq(receive(&p, &f), good ? VMS_SES_DO_NOTHING : VMS_SES_DO_FAIL, "%u", i);
+        cr_assert_eq(p.s.error.code, good ? VMS_OK : VMS_E_NATIVE_FLAGS);
     }
 }
 

@@ -125,11 +125,26 @@ static void read_field(struct vms_body_in *in, const struct vms_field *f,
     }
 }
 
+/* [NAT-51] UNPACKED is required with a pack method, and has no place without. */
+static bool is_packed(const struct vms_native_frame *frame) {
+    return frame->header.flags & VMS_NATIVE_PACK_MASK;
+}
+
+static bool required(const struct vms_native_frame *frame, const struct vms_field *row) {
+    return row->key == KEY_UNPACKED ? is_packed(frame) : !row->optional;
+}
+
+static bool known(const struct vms_native_frame *frame, const struct vms_field *row, uint64_t key) {
+    return row->key == key && (key != KEY_UNPACKED || is_packed(frame));
+}
+
 /* Rows that the body has passed: what is required there is missing. */
-static const struct vms_field *find_row(struct vms_body_in *in, const struct vms_field *row,
-                                        const struct vms_field *end, uint64_t key, size_t at) {
+static const struct vms_field *find_row(struct vms_body_in *in,
+                                        const struct vms_native_frame *frame,
+                                        const struct vms_field *row, const struct vms_field *end,
+                                        uint64_t key, size_t at) {
     for (; row < end && row->key < key; row++)
-        if (!row->optional)
+        if (required(frame, row))
             vms_cbor_fail(&in->c, VMS_E_NATIVE_KEY, at, "a key is missing");
     return row;
 }
@@ -141,19 +156,19 @@ void vms_body_read(struct vms_body_in *in, struct vms_native_frame *frame) {
     uint32_t pairs = vms_cbor_map(&in->c);
     for (uint32_t i = 0; i < pairs && !in->c.code; i++) {
         size_t at = in->c.pos;
-        uint64_t key = vms_cbor_uint(&in->c, 0, KEY_MAX);
+        uint64_t key = vms_cbor_key(&in->c);
         if (i && key <= last)
             vms_cbor_fail(&in->c, VMS_E_NATIVE_CBOR, at, "map keys that do not ascend");
         last = key;
-        row = find_row(in, row, end, key, at);
-        if (row < end && row->key == key)
+        row = find_row(in, frame, row, end, key, at);
+        if (row < end && known(frame, row, key))
             read_field(in, row++, frame);
-        else if (key >= KEY_EXTENSION)
+        else if (key >= KEY_EXTENSION && key <= KEY_MAX)
             vms_cbor_skip(&in->c, 1);
         else
             vms_cbor_fail(&in->c, VMS_E_NATIVE_KEY, at, "an unknown key");
     }
-    (void)find_row(in, row, end, UINT64_MAX, in->c.pos);
+    (void)find_row(in, frame, row, end, UINT64_MAX, in->c.pos);
     vms_cbor_end(&in->c);
 }
 

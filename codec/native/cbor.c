@@ -180,13 +180,19 @@ static struct item next(struct vms_cbor *c) {
     return item;
 }
 
-static struct item expect(struct vms_cbor *c, enum vms_cbor_type type, const char *why) {
+/* code: what an item of another type is. */
+static struct item expect_or(struct vms_cbor *c, enum vms_cbor_type type, enum vms_code code,
+                             const char *why) {
     size_t at = c->pos;
     struct item item = next(c);
     if (c->code || item.type == type)
         return item;
-    vms_cbor_fail(c, VMS_E_NATIVE_VALUE, at, why);
+    vms_cbor_fail(c, code, at, why);
     return (struct item){.type = VMS_CBOR_NOTHING};
+}
+
+static struct item expect(struct vms_cbor *c, enum vms_cbor_type type, const char *why) {
+    return expect_or(c, type, VMS_E_NATIVE_VALUE, why);
 }
 
 uint64_t vms_cbor_uint(struct vms_cbor *c, uint64_t min, uint64_t max) {
@@ -223,9 +229,13 @@ uint32_t vms_cbor_array(struct vms_cbor *c, uint64_t max, const char *what) {
     return c->code ? 0 : (uint32_t)item.value;
 }
 
+uint64_t vms_cbor_key(struct vms_cbor *c) {
+    return expect_or(c, VMS_CBOR_UINT, VMS_E_NATIVE_CBOR, "a map key that is no integer").value;
+}
+
 uint32_t vms_cbor_map(struct vms_cbor *c) {
     size_t at = c->pos;
-    struct item item = expect(c, VMS_CBOR_MAP, "not a map");
+    struct item item = expect_or(c, VMS_CBOR_MAP, VMS_E_NATIVE_CBOR, "not a map");
     if (item.value > c->items_max)
         vms_cbor_fail(c, VMS_E_LIMIT, at, "native_items");
     return c->code ? 0 : (uint32_t)item.value;

@@ -47,6 +47,8 @@ struct vms_slice vms_cbor_text(struct vms_cbor *c, uint64_t max);
 /** Number of elements or pairs. More than max is LIMIT, `what` its name. */
 uint32_t vms_cbor_array(struct vms_cbor *c, uint64_t max, const char *what);
 uint32_t vms_cbor_map(struct vms_cbor *c);
+/** A key of a body. Anything but an integer is NATIVE_CBOR, as is a body that is no map. */
+uint64_t vms_cbor_key(struct vms_cbor *c);
 /** The type of what comes next, without taking it. NOTHING at the end and after an error. */
 enum vms_cbor_type vms_cbor_peek(const struct vms_cbor *c);
 /** Passes over one item, of any type, which lies `depth` levels deep, with all that is in it. */

@@ -5,7 +5,6 @@
 
 enum {
     TEXT_MAX = 255,
-    CODE_MAX = 64,
 };
 
 /* ---- POSITIONS of ACK ---- */
@@ -103,7 +102,7 @@ static const struct vms_field END[] = {
 };
 
 #define VMS_F_ABORT                                                                                \
-    VMS_F_TEXT(CODE, u.abort.code, CODE_MAX), VMS_F_TEXT_OPT(CLAUSE, u.abort.clause, CODE_MAX),    \
+    VMS_F_TEXT(CODE, u.abort.code, TEXT_MAX), VMS_F_TEXT_OPT(CLAUSE, u.abort.clause, TEXT_MAX),    \
         VMS_F_CODEC_OPT(DEVICE, DEVICE), VMS_F_TEXT_OPT(MESSAGE, u.abort.message, TEXT_MAX)
 
 static const struct vms_field ABORT[] = {VMS_F_ABORT};

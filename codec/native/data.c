@@ -20,8 +20,6 @@ static void read_unpacked(struct vms_body_in *in, struct vms_native_frame *frame
     uint64_t n = vms_cbor_uint(&in->c, 1, UINT32_MAX);
     if (n > in->limits->native_bulk_bytes)
         vms_cbor_fail(&in->c, VMS_E_LIMIT, at, "native_bulk_bytes");
-    if (!is_packed(frame))
-        vms_cbor_fail(&in->c, VMS_E_NATIVE_KEY, at, "UNPACKED of bulk that is not packed");
     frame->unpacked = (uint32_t)n;
 }
 static void write_unpacked(struct vms_writer *w, const struct vms_native_frame *frame) {

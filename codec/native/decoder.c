@@ -11,6 +11,12 @@
  * tag is right, a hello's apart, whose key it names: who lacks the key reaches little of the parser
  * (NAT-19).
  */
+enum {
+    FLAGS_AT = 8,
+    EPOCH_AT = 12,
+    SEQUENCE_AT = 16,
+};
+
 uint64_t vms_native_offset(const struct vms_native_decoder *d) {
     return d->offset;
 }
@@ -101,10 +107,25 @@ static enum vms_code check_order(struct vms_native_decoder *d) {
                     vms_native_type_name(h->type));
     if (d->number && !h->epoch && !d->config.any_channel)
         return fail(d, VMS_E_NATIVE_ORDER, d->start, "a second frame of epoch 0");
+    if (d->number && !h->epoch && d->config.keys.opener(d->config.keys.ctx, h->channel))
+        return fail(d, VMS_E_NATIVE_ORDER, d->start, "channel %u is open already", h->channel);
     if (d->ended && !h->channel && vms_frame_class(h->type) == FRAME_DATA)
         return fail(d, VMS_E_NATIVE_ORDER, d->start, "%s behind END",
                     vms_native_type_name(h->type));
     return VMS_OK;
+}
+
+/* [ERR-1] The field of the frame that the seal layer has refused. */
+static uint64_t blamed(const struct vms_native_decoder *d, enum vms_code code) {
+    const struct vms_native_header *h = &d->frame.header;
+    switch (code) {
+    case VMS_E_SEAL_UNSEALED:
+    case VMS_E_SEAL_NO_KEY: return d->start + FLAGS_AT;
+    case VMS_E_SEAL_EPOCH: return d->start + EPOCH_AT;
+    case VMS_E_SEAL_SEQUENCE: return d->start + SEQUENCE_AT;
+    case VMS_E_SEAL_TAG: return d->start + VMS_NATIVE_HEADER + h->body_len + h->bulk_len;
+    default: return d->start;
+    }
 }
 
 /* The key of the frame; a hello brings its own with its body. */
@@ -116,14 +137,14 @@ static enum vms_code begin_open(struct vms_native_decoder *d) {
     if (!h->epoch) {
         enum vms_code code = vms_seal_check_hello(d->header, keys->have_secret, &d->error);
         d->tag_len = h->flags & VMS_NATIVE_HELLO_SEALED ? VMS_NATIVE_TAG : 4;
-        return code == VMS_OK ? VMS_OK : failed_below(d, code, d->start);
+        return code == VMS_OK ? VMS_OK : failed_below(d, code, blamed(d, code));
     }
     d->opener = keys->opener(keys->ctx, h->channel);
     if (!d->opener)
         return fail(d, VMS_E_NATIVE_ORDER, d->start, "channel %u is not open", h->channel);
     enum vms_code code = vms_opener_begin(d->opener, d->header, &d->error);
     d->tag_len = vms_seal_tag_bytes(&d->opener->link);
-    return code == VMS_OK ? VMS_OK : failed_below(d, code, d->start);
+    return code == VMS_OK ? VMS_OK : failed_below(d, code, blamed(d, code));
 }
 
 static enum vms_code on_header(struct vms_native_decoder *d) {
@@ -160,14 +181,27 @@ static enum vms_code open_hello(struct vms_native_decoder *d) {
     enum vms_code code = keys->hello(keys->ctx, &d->frame, &d->opener, &d->error);
     if (code == VMS_OK)
         code = vms_opener_begin(d->opener, d->header, &d->error);
-    return code == VMS_OK ? VMS_OK : failed_below(d, code, d->start);
+    return code == VMS_OK ? VMS_OK : failed_below(d, code, blamed(d, code));
 }
 
 static enum vms_code open_bytes(struct vms_native_decoder *d, uint8_t *bytes, size_t n) {
     struct vms_seal_piece piece = {bytes, bytes, n};
     d->error.code = VMS_OK;
     enum vms_code code = vms_opener_data(d->opener, piece, &d->error);
-    return code == VMS_OK ? VMS_OK : failed_below(d, code, d->start);
+    return code == VMS_OK ? VMS_OK : failed_below(d, code, blamed(d, code));
+}
+
+/* [SEAL-25] A hello names its secret exactly when it is sealed with it. */
+static bool fits_secret(const struct vms_native_frame *f) {
+    const struct vms_native_who *who = &f->u.hello.who;
+    if (f->header.type == VMS_NATIVE_ATTACH)
+        who = &f->u.attach.who;
+    else if (f->header.type == VMS_NATIVE_ABORT)
+        who = &f->u.abort.who;
+    else if (f->header.type != VMS_NATIVE_HELLO)
+        who = &f->u.resume.who;
+    bool sealed = f->header.flags & VMS_NATIVE_HELLO_SEALED;
+    return sealed == (who->secret != 0) && (!who->identity.len || who->secret == VMS_SECRET_PSK);
 }
 
 /* [NAT-30] to [NAT-33]; of an unknown frame only the form is checked. */
@@ -180,18 +214,17 @@ static enum vms_code parse_body(struct vms_native_decoder *d) {
     if (f->header.type == VMS_NATIVE_ABORT)
         f->u.abort.has_who = !f->header.epoch;
     if (f->unknown) {
-        bool map = vms_cbor_peek(&in.c) == VMS_CBOR_MAP;
+        if (vms_cbor_peek(&in.c) != VMS_CBOR_MAP)
+            vms_cbor_fail(&in.c, VMS_E_NATIVE_CBOR, 0, "not a map");
         vms_cbor_skip(&in.c, 0);
         vms_cbor_end(&in.c);
-        if (!map)
-            vms_cbor_fail(&in.c, VMS_E_NATIVE_CBOR, 0, "not a map");
     } else {
         vms_body_read(&in, f);
     }
     if (in.c.code)
         return fail(d, in.c.code, at + in.c.at, "%s", in.c.why);
-    if (!f->unknown && f->header.flags & VMS_NATIVE_PACK_MASK && !f->unpacked)
-        return fail(d, VMS_E_NATIVE_KEY, at, "packed bulk without UNPACKED");
+    if (!f->header.epoch && !fits_secret(f))
+        return fail(d, VMS_E_NATIVE_HELLO, at, "SECRET does not go with HELLO_SEALED");
     const char *why = f->unknown ? NULL : vms_body_check_bulk(f, &d->config.limits);
     return why ? fail(d, VMS_E_NATIVE_BULK, at, "%s", why) : VMS_OK;
 }
@@ -256,7 +289,7 @@ static enum vms_code on_tag(struct vms_native_decoder *d) {
     d->error.code = VMS_OK;
     enum vms_code code = vms_opener_end(d->opener, d->tag, &d->error);
     if (code != VMS_OK)
-        return failed_below(d, code, d->start);
+        return failed_below(d, code, blamed(d, code));
     d->state = AT_FRAME;
     return d->parsed ? VMS_OK : parse_body(d);
 }

@@ -77,6 +77,12 @@ static enum vms_code check_type(const struct vms_native_header *h, const char **
     return unknown && !(h->type & VMS_NATIVE_IGNORABLE) ? VMS_E_NATIVE_TYPE : VMS_OK;
 }
 
+static bool never_packed(uint32_t type) {
+    enum vms_frame_class class_ = vms_frame_class(type);
+    return class_ == FRAME_HELLO || class_ == FRAME_CONTROL || type == VMS_NATIVE_PAGE_REQUEST ||
+           type == VMS_NATIVE_DISCARD;
+}
+
 /* [NAT-13] Packed is bulk of DATA; sealed hellos are of epoch 0. An unknown frame may be packed. */
 static enum vms_code check_flags(const struct vms_native_header *h, const char **why) {
     enum vms_frame_class class_ = vms_frame_class(h->type);
@@ -85,7 +91,7 @@ static enum vms_code check_flags(const struct vms_native_header *h, const char *
     if (h->flags & ~(unsigned)KNOWN_FLAGS)
         return VMS_E_NATIVE_FLAGS;
     *why = "a pack method";
-    if (method && (class_ == FRAME_HELLO || class_ == FRAME_CONTROL))
+    if (method && never_packed(h->type))
         return VMS_E_NATIVE_FLAGS;
     if (method > VMS_PACK_DELTA && class_ != FRAME_UNKNOWN)
         return VMS_E_NATIVE_FLAGS;
@@ -101,12 +107,16 @@ static enum vms_code check_place(const struct vms_native_header *h, size_t *at, 
     *why = opens ? "an epoch other than 0" : "epoch 0";
     if (opens != (h->epoch == 0))
         return VMS_E_NATIVE_ORDER;
+    *at = SEQUENCE_AT;
+    *why = "a sequence in epoch 0";
+    if (opens && h->sequence)
+        return VMS_E_NATIVE_ORDER;
     *at = CHANNEL_AT;
     *why = vms_native_type_name(h->type);
     bool main_only = (class_ == FRAME_CONTROL && h->type != VMS_NATIVE_REKEY) ||
                      (class_ == FRAME_HELLO && h->type != VMS_NATIVE_ATTACH);
-    bool wrong =
-        h->channel ? main_only && h->type != VMS_NATIVE_ABORT : h->type == VMS_NATIVE_ATTACH;
+    bool wrong = h->channel ? main_only && !(opens && h->type == VMS_NATIVE_ABORT)
+                            : h->type == VMS_NATIVE_ATTACH;
     return wrong ? VMS_E_NATIVE_CHANNEL : VMS_OK;
 }
 

@@ -212,7 +212,7 @@ Test(native_seal, unsealed) {
     cr_assert_eq(read_file(f.crypto, vms_slice(plain.ptr, plain.len), true, &k, &err),
                  VMS_NATIVE_STEP_ERROR);
     cr_assert_eq(err.code, VMS_E_SEAL_UNSEALED);
-    cr_assert_eq(err.offset, 12);
+    cr_assert_eq(err.offset, 20);
     sender_close(&plain);
     close_fixture(&f);
 }

@@ -77,7 +77,8 @@ static enum vms_code agree_file(const struct vms_native_hello *hello, bool keyed
 #define VMS_NATIVE_FEATURE(name, bit, text) known |= UINT64_C(1) << (bit);
 #include <vmstream/registry/native_features.def>
 #undef VMS_NATIVE_FEATURE
-    uint64_t lacking = reading ? hello->features_needed & ~known : 0;
+    uint64_t in_force = (hello->features | VMS_FEATURE_MUX) & known;
+    uint64_t lacking = reading ? hello->features_needed & ~in_force : 0;
     struct vms_suite_list suites = {hello->suites, hello->suite_count};
     if (hello->version_min > VMS_NATIVE_VERSION || hello->version < VMS_NATIVE_VERSION_MIN)
         return vms_error_set(err, VMS_E_NATIVE_VERSION, "%u to %u", hello->version_min,

@@ -101,6 +101,11 @@ Test(negotiate, files) {
     cr_assert_eq(out.features, a.features);
     a.features_needed = UINT64_C(1) << 40;
     cr_assert_eq(agree(NULL, &a, false, &out), VMS_E_NATIVE_FEATURE); /* [NAT-43] */
+    a.features = VMS_FEATURE_ZSTD;
+    a.features_needed = VMS_FEATURE_MUX | VMS_FEATURE_ZSTD;
+    cr_assert_eq(agree(NULL, &a, false, &out), VMS_OK);
+    a.features_needed = VMS_FEATURE_DIGEST; /* known, and not offered */
+    cr_assert_eq(agree(NULL, &a, false, &out), VMS_E_NATIVE_FEATURE);
     a.features_needed = 0;
     a.version = a.version_min = 2;
     cr_assert_eq(agree(NULL, &a, false, &out), VMS_E_NATIVE_VERSION);

@@ -70,11 +70,14 @@ static void read_run(struct vms_body_in *in, unsigned page_bits, bool zero_allow
                      struct vms_native_run *run) {
     size_t at = in->c.pos;
     run->first = vms_cbor_uint(&in->c, 0, UINT64_MAX);
+    size_t at_count = in->c.pos;
     uint64_t word = vms_cbor_uint(&in->c, 2, UINT32_MAX);
     run->count = (uint32_t)(word >> 1);
     run->zero = word & 1;
-    if (!in->c.code && (!run_fits(run, page_bits) || (run->zero && !zero_allowed)))
+    if (!in->c.code && !run_fits(run, page_bits))
         vms_cbor_fail(&in->c, VMS_E_NATIVE_VALUE, at, "an impossible run of pages");
+    if (!in->c.code && run->zero && !zero_allowed)
+        vms_cbor_fail(&in->c, VMS_E_NATIVE_VALUE, at_count, "zero pages");
 }
 
 static void read_list(struct vms_body_in *in, struct vms_native_frame *frame, bool zero_allowed) {
@@ -125,6 +128,13 @@ const struct vms_codec vms_codec_requested = {read_requested, write_runs, object
 
 /* ---- NAMED: residue (NAT-56) ---- */
 
+static uint64_t page_count(const struct vms_native_pages *p) {
+    uint64_t pages = 0;
+    for (uint32_t i = 0; i < p->run_count; i++)
+        pages += p->runs[i].count;
+    return pages;
+}
+
 static void read_named(struct vms_body_in *in, struct vms_native_frame *frame) {
     struct vms_native_pages *p = &frame->u.pages;
     size_t at = in->c.pos;
@@ -132,11 +142,14 @@ static void read_named(struct vms_body_in *in, struct vms_native_frame *frame) {
     if (!in->c.code && !p->named_count)
         vms_cbor_fail(&in->c, VMS_E_NATIVE_VALUE, at, "an empty list");
     uint32_t *named = vms_body_list(in, p->named_count, sizeof *named);
+    uint64_t pages = page_count(p);
     for (uint32_t i = 0; named && !in->c.code && i < p->named_count; i++) {
         at = in->c.pos;
         named[i] = (uint32_t)vms_cbor_uint(&in->c, 0, UINT32_MAX);
         if (i && !in->c.code && named[i] <= named[i - 1])
             vms_cbor_fail(&in->c, VMS_E_NATIVE_VALUE, at, "named pages that do not ascend");
+        if (!in->c.code && named[i] >= pages)
+            vms_cbor_fail(&in->c, VMS_E_NATIVE_VALUE, at, "a named page that is not in the runs");
     }
     p->named = named;
 }

@@ -60,28 +60,34 @@ static void read_block_rest(struct vms_body_in *in, struct vms_record *rec) {
 static void read_marks(struct vms_body_in *in, struct vms_record *rec, bool last) {
     size_t at = in->c.pos;
     uint64_t marks = vms_cbor_uint(&in->c, 0, 7);
-    uint64_t len = vms_cbor_uint(&in->c, 0, UINT64_MAX - 1);
     bool unknown = marks & MARK_UNKNOWN_LENGTH;
+    if (unknown && !last)
+        vms_cbor_fail(&in->c, VMS_E_NATIVE_RECORD, at, "unknown length before the last record");
+    uint64_t len = vms_cbor_uint(&in->c, 0, UINT64_MAX - 1);
     rec->packaged = marks & MARK_PACKAGED;
     rec->guessed = marks & MARK_GUESSED;
     rec->bulk_len = unknown ? VMS_BULK_UNKNOWN : len;
-    if (unknown && (len || !last))
-        vms_cbor_fail(&in->c, VMS_E_NATIVE_RECORD, at, "unknown length before the last record");
+    if (unknown && len)
+        vms_cbor_fail(&in->c, VMS_E_NATIVE_RECORD, at, "unknown length, and a length");
 }
 
 static void read_record(struct vms_body_in *in, struct vms_record *rec, bool last) {
     size_t at = in->c.pos;
     uint32_t items = vms_cbor_array(&in->c, UINT64_MAX, "");
     memset(rec, 0, sizeof *rec);
-    rec->type = vms_record_numbered(vms_cbor_uint(&in->c, 0, UINT32_MAX));
+    if (!in->c.code && !items)
+        vms_cbor_fail(&in->c, VMS_E_NATIVE_RECORD, at, "an empty record");
+    rec->type = vms_record_numbered(vms_cbor_uint(&in->c, 0, UINT64_MAX));
     if (!in->c.code && rec->type == VMS_RECORD_NONE)
         vms_cbor_fail(&in->c, VMS_E_NATIVE_RECORD, at, "an unknown record");
-    read_marks(in, rec, last);
     if (in->c.code)
         return;
     bool list = rec->type == VMS_R_CONFIGURATION;
     if (list ? items < vms_record_items(rec) : items != vms_record_items(rec))
         vms_cbor_fail(&in->c, VMS_E_NATIVE_RECORD, at, "not the record's number of fields");
+    read_marks(in, rec, last);
+    if (in->c.code)
+        return;
     read_rows(in, vms_record_layout(rec->type), rec);
     if (list)
         read_subsections(in, items - vms_record_items(rec), rec);
@@ -94,7 +100,7 @@ static void read_records(struct vms_body_in *in, struct vms_native_frame *frame)
     size_t at = in->c.pos;
     r->count = vms_cbor_array(&in->c, in->limits->native_records, "native_records");
     if (!in->c.code && !r->count)
-        vms_cbor_fail(&in->c, VMS_E_NATIVE_RECORD, at, "no records");
+        vms_cbor_fail(&in->c, VMS_E_NATIVE_VALUE, at, "no records");
     struct vms_record *list = vms_body_list(in, r->count, sizeof *list);
     for (uint32_t i = 0; list && !in->c.code && i < r->count; i++) {
         read_record(in, &list[i], i + 1 == r->count);

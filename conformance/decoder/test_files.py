@@ -136,8 +136,8 @@ class Files(unittest.TestCase):
         self.refused("NATIVE_FEATURE", Writer(FEATURES_NEEDED=1 << 40).end())
         self.refused("NATIVE_HELLO", Writer(SUITES=[0, 1]).end())
         writer = Writer()
-        writer.frame("PING", {})  # passed over, NAT-46
-        read(writer.end())
+        writer.frame("PING", {})
+        self.refused("SESSION_UNEXPECTED", writer.end())
         writer = Writer()
         writer.frame("ABORT", {"CODE": "RAM_OFFSET"})
         self.refused("SESSION_ABORTED", writer.end())
@@ -152,6 +152,10 @@ class Files(unittest.TestCase):
         writer = Writer()
         writer.attach(3, 3)
         self.refused("SESSION_END", writer.end(SENT=[[0, 0, 0]]))
+        writer = Writer()
+        writer.end()
+        writer.attach(3, 3)
+        self.refused("SESSION_END", writer.end())
         writer = Writer()
         writer.end()
         self.refused("SESSION_UNEXPECTED", writer.end())
@@ -173,7 +177,7 @@ class Files(unittest.TestCase):
         writer = Writer()
         writer.attach(3, 3)
         writer.attach(3, 3)
-        self.refused("SEAL_EPOCH", writer.end())
+        self.refused("NATIVE_ORDER", writer.end())
 
     def test_bulk_of_records(self) -> None:
         def after(first: list[Any], name: str, body: dict[str, Any], bulk: bytes) -> bytes:

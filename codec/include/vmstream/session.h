@@ -124,6 +124,7 @@ struct vms_session {
     uint64_t kept;     /* bytes kept for replay, all channels */
     uint64_t untold;   /* bytes received that no ACK has covered */
     uint32_t epoch;    /* the highest of any channel, either direction */
+    uint64_t out_end;  /* sequence behind the END that this end sent; 0: none */
     bool end_known;    /* END was received */
     uint64_t heard_ms; /* when something was received last */
     uint64_t said_ms;  /* when something was sent last */

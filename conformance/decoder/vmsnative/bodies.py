@@ -96,14 +96,6 @@ _devices = array(
 _suites = array(lambda cursor, before: uint(0, U32)(cursor), 1, 16, None)
 
 
-def _version_min(cursor: Cursor, body: Body) -> int:
-    place = cursor.offset
-    value = uint(1, U16)(cursor)
-    if value > body.get("VERSION", U16):
-        raise wrong(place, "VERSION_MIN above VERSION")
-    return value
-
-
 def _run(cursor: Cursor, body: Body) -> list[int]:
     first_place = cursor.offset
     first = uint(0, U64)(cursor)
@@ -173,6 +165,7 @@ WHO = _table(
 PACKING = {KEYS["UNPACKED"]: Member(_unpacked, False)}
 HELLO = WHO | _table(
     VERSION=must(uint(1, U16)),
+    VERSION_MIN=must(uint(1, U16)),
     FORM=may(uint(1, 2)),
     SUITES=must(_suites),
     FEATURES=may(uint(1, U64)),
@@ -187,10 +180,8 @@ HELLO = WHO | _table(
     SOFTWARE=may(text),
     DIALECT=may(text),
 )
-HELLO[KEYS["VERSION_MIN"]] = Member(_version_min, True)
 ATTACH = WHO | _table(KIND=may(uint(1, U32)), EPOCH=must(uint(1, U32)))
 RESUME = WHO | _table(EPOCH=must(uint(2, U32)), POSITIONS=may(_positions))
-# DEVICE may be 0 here, against NAT-33: 0 is a device's id like any other.
 ABORT = _table(CODE=must(text), CLAUSE=may(text), DEVICE=may(uint(0, U32)), MESSAGE=may(text))
 PING = _table(VALUE=may(uint(1, U64)))
 HAND_OVER = _table(GENERATION=must(uint(0, U64)))
@@ -234,7 +225,7 @@ TABLES: dict[str, dict[int, Member]] = {
     "DEVICE": PACKING
     | LAST
     | OFFSET
-    | _table(KIND=may(uint(1, U32)), DEVICE=must(uint(0, U32))),
+    | _table(KIND=may(uint(1, 3)), DEVICE=must(uint(0, U32))),
     "OPAQUE": PACKING | LAST | OFFSET,
     "DIGEST": RANGE | _table(HASH=may(uint(1, U32))),
     "PAGE_REQUEST": REQUEST,
@@ -243,23 +234,26 @@ TABLES: dict[str, dict[int, Member]] = {
 }
 
 
-def _members(type_name: str, epoch: int) -> dict[int, Member]:
+def _members(type_name: str, epoch: int, packed: bool) -> dict[int, Member]:
     if type_name == "ABORT" and epoch == 0:
         return ABORT | WHO
-    return TABLES[type_name]
+    table = dict(TABLES[type_name])
+    if table.pop(KEYS["UNPACKED"], None) and packed:  # NAT-51: exactly then
+        table[KEYS["UNPACKED"]] = Member(_unpacked, True)
+    return table
 
 
-def read_body(octets: bytes, base: int, type_name: str, epoch: int) -> Body:
+def read_body(octets: bytes, base: int, type_name: str, epoch: int, packed: bool = False) -> Body:
     """Checks a body against NAT-30 to NAT-34 and the table of its type."""
     body = Body(type_name, epoch, start=base, end=base + len(octets))
-    table = _members(type_name, epoch)
+    table = _members(type_name, epoch, packed)
     cursor = Cursor(octets, base)
     head = cursor.begin_map()
     key = -1
     for _ in range(head.value):
         key = _read_member(cursor, body, table, key)
     cursor.leave()
-    _check_required(cursor, body, table)
+    _check_required(cursor.offset, body, table, 1 << 64)
     cursor.end(body.values)
     return body
 
@@ -267,6 +261,7 @@ def read_body(octets: bytes, base: int, type_name: str, epoch: int) -> Body:
 def _read_member(cursor: Cursor, body: Body, table: dict[int, Member], before: int) -> int:
     head = cursor.key(before)
     key = head.value
+    _check_required(head.offset, body, table, key)
     if key not in table and key not in EXTENSIONS:
         raise NativeError("NATIVE_KEY", head.offset, f"key {key} in {body.type_name}")
     body.places[key] = cursor.offset
@@ -277,29 +272,18 @@ def _read_member(cursor: Cursor, body: Body, table: dict[int, Member], before: i
     return key
 
 
-def _check_required(cursor: Cursor, body: Body, table: dict[int, Member]) -> None:
+def _check_required(place: int, body: Body, table: dict[int, Member], before: int) -> None:
+    """NAT-24: a key is missing where one above it comes, or the body's end."""
     for key, member in table.items():
-        if member.required and key not in body.values:
+        if member.required and key < before and key not in body.values:
             missing = registry.KEY_NAMES[key].upper()
-            raise NativeError("NATIVE_KEY", cursor.offset, f"no {missing}")
-
-
-def check_packing(body: Body, method: int, bulk: int, bulk_place: int) -> None:
-    """NAT-51, for frames of class DATA."""
-    if method == 0:
-        if body.has("UNPACKED"):
-            raise NativeError("NATIVE_KEY", body.place("UNPACKED"), "UNPACKED without packing")
-        return
-    if KEYS["UNPACKED"] not in TABLES[body.type_name]:
-        raise NativeError("NATIVE_FLAGS", bulk_place, f"a packed {body.type_name}")
-    if not body.has("UNPACKED"):
-        raise NativeError("NATIVE_KEY", body.start, "packed without UNPACKED")
-    if bulk == 0:
-        raise NativeError("NATIVE_BULK", body.start, "packed bulk of nothing")
+            raise NativeError("NATIVE_KEY", place, f"no {missing}")
 
 
 def check_bulk(body: Body, method: int, bulk: int) -> None:
-    """NAT-18: the bulk, unpacked, has the length that the body tells."""
+    """NAT-18: the bulk, unpacked, has the length that the body tells; NAT-51: packed it is not empty."""
+    if method and bulk == 0:
+        raise NativeError("NATIVE_BULK", body.start, "packed bulk of nothing")
     size = body.get("UNPACKED") if method else bulk
     low, high = _bulk_bounds(body)
     if size < low or (high is not None and size > high):

@@ -74,6 +74,9 @@ class Cursor:
         need = {UINT: 0, MAP: 2 * head.value}.get(head.major, head.value)
         if need > left:
             raise self.refuse(head.offset, "longer than what is left of the body")
+        piece = self.body[self.at : self.at + head.value] if head.major == TSTR else b""
+        if any(not 0x20 <= octet <= 0x7E for octet in piece):
+            raise self.refuse(head.offset, "a text that is not printable ASCII")
 
     def enter(self, head: Head) -> None:
         """Goes into an array or map (NAT-34)."""
@@ -88,8 +91,6 @@ class Cursor:
 
     def octets(self, head: Head) -> bytes:
         piece = self.body[self.at : self.at + head.value]
-        if head.major == TSTR and any(not 0x20 <= octet <= 0x7E for octet in piece):
-            raise self.refuse(head.offset, "a text that is not printable ASCII")
         self.at += head.value
         return piece
 

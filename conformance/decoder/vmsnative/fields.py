@@ -44,8 +44,8 @@ def bstr(low: int, high: int) -> ValueReader:
 
 
 def _check_name(head: Head, low: int) -> None:
-    if head.value > LIMITS["native_name_bytes"]:
-        raise NativeError("LIMIT", head.offset, "native_name_bytes")
+    if head.value > 255:
+        raise wrong(head.offset, "a name or text that is too long")
     if head.value < low:
         raise wrong(head.offset, "an empty name or text")
 
@@ -203,8 +203,10 @@ def records(cursor: Cursor) -> list[list[Any]]:
 
 def _record(cursor: Cursor, last: bool) -> list[Any]:
     head = cursor.head()
-    if head.major != ARRAY or head.value < 3:
-        raise malformed(head.offset, "a record that is no array of three or more")
+    if head.major != ARRAY:
+        raise wrong(head.offset, "a record that is no array")
+    if head.value == 0:
+        raise malformed(head.offset, "an empty record")
     cursor.enter(head)
     number = _record_number(cursor, head)
     marks, length = _marks_and_length(cursor, last)
@@ -230,7 +232,7 @@ def _marks_and_length(cursor: Cursor, last: bool) -> tuple[int, int]:
     marks = uint(0, 7)(cursor)
     if marks & NO_LENGTH and not last:
         raise malformed(place, "bulk without length before the last record")
-    length = _u64(cursor)
+    length = uint(0, U64 - 1)(cursor)
     if marks & NO_LENGTH and length:
         raise malformed(place, "no length, and a length")
     return marks, length

@@ -84,12 +84,16 @@ def check_type(header: Header) -> None:
         raise _refuse(header, "NATIVE_TYPE", TYPE_AT, f"unknown type {header.type:#x}")
 
 
+def _never_packed(header: Header) -> bool:
+    return header.group in ("HELLO", "CONTROL") or header.name in ("PAGE_REQUEST", "DISCARD")
+
+
 def check_flags(header: Header) -> None:
     if header.flags & ~(METHOD_BITS | HELLO_SEALED):
         raise _refuse(header, "NATIVE_FLAGS", FLAGS_AT, "unknown flags")
-    if header.method and header.group in ("HELLO", "CONTROL"):
-        raise _refuse(header, "NATIVE_FLAGS", FLAGS_AT, "packed, of class HELLO or CONTROL")
-    if header.method not in KNOWN_METHODS:
+    if header.method and _never_packed(header):
+        raise _refuse(header, "NATIVE_FLAGS", FLAGS_AT, "packed")
+    if header.method not in KNOWN_METHODS and header.group != "UNKNOWN":
         raise _refuse(header, "NATIVE_FLAGS", FLAGS_AT, "unknown pack method")
     if header.flags & HELLO_SEALED and header.epoch:
         raise _refuse(header, "NATIVE_FLAGS", FLAGS_AT, "HELLO_SEALED above epoch 0")
@@ -103,8 +107,6 @@ def _main_channel_only(header: Header) -> bool:
 
 
 def check_channel(header: Header) -> None:
-    if header.channel >= LIMITS["native_channels"]:
-        raise _refuse(header, "LIMIT", CHANNEL_AT, "native_channels")
     if header.channel == 0 and header.name == "ATTACH":
         raise _refuse(header, "NATIVE_CHANNEL", CHANNEL_AT, "on channel 0")
     if header.channel != 0 and _main_channel_only(header):
@@ -121,6 +123,8 @@ def check_epoch(header: Header) -> None:
 
 
 def check_lengths(header: Header) -> None:
+    if header.channel >= LIMITS["native_channels"]:
+        raise _refuse(header, "LIMIT", CHANNEL_AT, "native_channels")
     if header.body_bytes > LIMITS["native_body_bytes"]:
         raise _refuse(header, "LIMIT", BODY_AT, "native_body_bytes")
     if header.bulk_bytes > LIMITS["native_bulk_bytes"]:

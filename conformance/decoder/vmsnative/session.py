@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from . import seal
 from .bodies import Body
@@ -27,12 +27,17 @@ class Sent:
 class FileSession:
     features: int = 0
     session: bytes = b""
-    listed: dict[int, Sent] = field(default_factory=dict)
     ended: bool = False
 
     def check_header(self, header: Header) -> None:
         if header.name == "END" and self.ended:
             raise NativeError("SESSION_UNEXPECTED", header.offset + TYPE_AT, "a second END")
+        if header.group == "CONTROL" and header.name not in ("REKEY", "END", "ABORT"):
+            raise NativeError("SESSION_UNEXPECTED", header.offset + TYPE_AT, "not in a file")
+        if header.channel and self.ended:
+            raise NativeError("SESSION_END", header.offset, "another channel behind END")
+        if header.group == "UNKNOWN":
+            return
         needed = {1: "ZSTD", 2: "ZSTD_DELTA"}.get(header.method)
         if needed and not self.features >> FEATURES[needed] & 1:
             place = header.offset + FLAGS_AT
@@ -48,8 +53,8 @@ class FileSession:
             raise NativeError("NATIVE_HELLO", place, "not the form of a file")
         if body.get("VERSION_MIN") > VERSION:
             raise NativeError("NATIVE_VERSION", body.place("VERSION_MIN"), "too new")
-        if body.has("SECRET") != sealed:
-            raise NativeError("NATIVE_HELLO", body.start, "SECRET and HELLO_SEALED differ")
+        if sealed and (body.get("SECRET") != 1 or not body.has("IDENTITY")):
+            raise NativeError("NATIVE_HELLO", body.start, "a file names a pre-shared key")
         self._check_features(body)
         self._check_suites(body, sealed)
         self.session = body.get("SESSION")
@@ -73,18 +78,9 @@ class FileSession:
 
     def take_end(self, body: Body, transcript: bytes, channels: dict[int, Sent]) -> None:
         self.ended = True
-        self.listed = {channel: Sent(*rest) for channel, *rest in body.get("SENT")}
+        listed = {channel: Sent(*rest) for channel, *rest in body.get("SENT")}
         if body.get("TRANSCRIPT") != transcript:
             raise NativeError("SESSION_END", body.place("TRANSCRIPT"), "another transcript")
-        if self.listed.get(0) != channels[0]:
-            raise NativeError("SESSION_END", body.place("SENT"), "channel 0")
-        for number, sent in channels.items():
-            listed = self.listed.get(number)
-            if listed is None or listed.next < sent.next:
+        for number in listed.keys() | channels.keys():
+            if listed.get(number) != channels.get(number):
                 raise NativeError("SESSION_END", body.place("SENT"), f"channel {number}")
-
-    def check_channels(self, offset: int, channels: dict[int, Sent]) -> None:
-        """At the end of the file; the main channel went on behind END."""
-        for number in (self.listed.keys() | channels.keys()) - {0}:
-            if self.listed.get(number) != channels.get(number):
-                raise NativeError("SESSION_END", offset, f"channel {number}")

@@ -58,7 +58,6 @@ class _Flow:
     next: int | None = 0
     last_epoch: int = 0
     key_iv: bytes = b""
-    used: set[int] = field(default_factory=set)
     budget: seal.Budget = field(default_factory=seal.Budget)
 
     @property
@@ -169,48 +168,43 @@ class Reader:
     def _body(self, header: Header, octets: bytes) -> Body | dict[int, Any]:
         if header.group == "UNKNOWN":
             return any_body(octets, header.body_offset)
-        body = bodies.read_body(octets, header.body_offset, header.name, header.epoch)
+        packed = bool(header.method)
+        body = bodies.read_body(octets, header.body_offset, header.name, header.epoch, packed)
         if header.group == "DATA":
-            place = header.offset + frame.FLAGS_AT
-            bodies.check_packing(body, header.method, header.bulk_bytes, place)
             bodies.check_bulk(body, header.method, header.bulk_bytes)
         return body
 
     # --- the header ---
 
     def _check_header(self, header: Header) -> None:
-        self._check_order(header)
+        """The order is NAT-24's."""
         frame.check_type(header)
         frame.check_flags(header)
+        frame.check_lengths(header)
+        frame.check_epoch(header)
         frame.check_channel(header)
+        self._check_order(header)
         if not self.wire and self.count:
             self.session.check_header(header)
-        frame.check_epoch(header)
         if header.epoch:
             self._check_position(header)
-        frame.check_lengths(header)
 
     def _check_order(self, header: Header) -> None:
         """NAT-23."""
         refusal = None
-        if self.count == 0 and header.epoch and header.group != "HELLO":
+        if self.count == 0 and header.epoch:
             refusal = "the first frame is above epoch 0"
-        elif self.count and header.epoch == 0 and header.name in ("HELLO", "RESUME", "RESUMED"):
-            refusal = "a second hello"
-        elif header.epoch and header.group != "HELLO" and self._unopened(header):
+        elif header.epoch == 0 and header.channel in self.flows:
+            refusal = "epoch 0 on a channel that is open"
+        elif header.epoch and header.channel not in self.flows:
             refusal = "a channel without ATTACH"
         elif self.ended and header.channel == 0 and header.group == "DATA":
             refusal = "data behind END"
         if refusal:
             raise NativeError("NATIVE_ORDER", header.offset, refusal)
 
-    def _unopened(self, header: Header) -> bool:
-        in_range = header.channel < frame.LIMITS["native_channels"]
-        main_only = header.group == "CONTROL" and header.name != "REKEY"
-        return in_range and not main_only and header.channel not in self.flows
-
     def _check_position(self, header: Header) -> None:
-        flow = self.flows.setdefault(header.channel, _Flow(None))
+        flow = self.flows[header.channel]
         if flow.epoch is None:  # behind RESUME the other direction has said where to go on
             flow.epoch, flow.next = header.epoch, header.sequence
         if self._unread_rekey() and header.epoch == flow.epoch + 1:
@@ -233,6 +227,8 @@ class Reader:
         self._check_sealed(header, sealed)
         octets = self._cut(header.body_offset, header.body_bytes)
         body = bodies.read_body(octets, header.body_offset, header.name, 0)
+        if body.has("SECRET") != sealed or (body.has("IDENTITY") and body.get("SECRET") != 1):
+            raise NativeError("NATIVE_HELLO", body.start, "SECRET and HELLO_SEALED differ")
         suite = seal.GMAC if sealed else seal.NONE
         payload, tag = self._payload_and_tag(header, seal.tag_bytes(suite))
         verified = self._open_hello(header, body, suite, payload, tag)
@@ -313,15 +309,12 @@ class Reader:
         if not self.wire:
             self.session.check_attach(body)
         self.kinds[header.channel] = body.get("KIND", 0)
-        self.flows.setdefault(header.channel, _Flow(None))
-        if body.get("EPOCH") in self.flows[header.channel].used:
-            raise NativeError("SEAL_EPOCH", body.place("EPOCH"), "an epoch for the second time")
+        self.flows[header.channel] = _Flow(None)
         self._set_epoch(header.channel, body.get("EPOCH"))
 
     def _set_epoch(self, channel: int, epoch: int) -> None:
         flow = self.flows[channel]
         flow.epoch = epoch
-        flow.used.add(epoch)
         flow.budget = seal.Budget()
         if self.master is not None and self.suite != seal.NONE:
             flow.key_iv = seal.epoch_key(self.master, self.direction, channel, epoch)
@@ -346,8 +339,6 @@ class Reader:
             raise self.keyless
         if not self.ended and self.direction == 0:
             raise NativeError("SESSION_NO_END", len(self.data), "no END")
-        if not self.wire and self.ended:
-            self.session.check_channels(len(self.data), self._sent())
         self._check_whole()
 
     def _check_whole(self) -> None:
@@ -396,6 +387,8 @@ class Reader:
         return self.memory.restore(plain, size, places, info, body.place("PACK"))
 
     def _digest(self, body: Body, hashes: bytes) -> None:
+        if body.get("HASH", 0):
+            return  # another algorithm than PACK-20's, NAT-59
         block = self.blocks.find(body.get("BLOCK"), body.place("BLOCK"))
         bits, first, count = body.get("PAGE_BITS"), body.get("FIRST"), body.get("COUNT")
         size = self.blocks.size(block)
