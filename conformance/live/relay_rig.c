@@ -14,6 +14,7 @@
 
 enum {
     HEARTBEAT_MS = 60000,
+    FLOW_BYTES = 256 * 1024, /* between two cuts of the link */
     MIGRATE_MS = 150000,
     EXIT_MS = 30000,
     LISTEN_MS = 20000,
@@ -237,11 +238,29 @@ void rig_go_postcopy(struct rig *g) {
     rig_must(g, g->src, vms_qemu_execute(g->src, "migrate-start-postcopy", NULL, NULL));
 }
 
-/* Main's connection carries data; each cut takes all of them. */
+/* Bytes that the connections from `first` on have carried to the destination. */
+static uint64_t carried(const struct rig *g, unsigned first) {
+    uint64_t sum = 0;
+    for (unsigned i = first; i < vms_tap_count(g->tap); i++)
+        sum += vms_tap_connection(g->tap, i).forward;
+    return sum;
+}
+
+/* The session goes on over the connections from `first` on: more passes than its resumption takes.
+ */
+static void wait_until_it_flows(struct rig *g, unsigned first, unsigned cut) {
+    for (int ms = 0; carried(g, first) < FLOW_BYTES; ms += 5) {
+        cr_assert_lt(ms, MIGRATE_MS, "cut %u: %s\n%s", cut, rig_log_of(g, "a.log"),
+                     rig_log_of(g, "b.log"));
+        (void)usleep(5000); /* the tap tells of one connection at a time only */
+    }
+}
+
+/* Each cut takes all connections, in the middle of the data. */
 void rig_cut_link(struct rig *g) {
-    for (unsigned i = 0; i < g->what->cuts; i++) {
-        unsigned before = vms_tap_count(g->tap);
-        (void)usleep(400000);
+    for (unsigned i = 0, before = 0; i < g->what->cuts; i++) {
+        wait_until_it_flows(g, before, i);
+        before = vms_tap_count(g->tap);
         vms_tap_cut(g->tap);
         cr_assert_eq(vms_tap_wait_connections(g->tap, before + 1, 10000), 0, "cut %u: %s\n%s", i,
                      rig_log_of(g, "a.log"), rig_log_of(g, "b.log"));
