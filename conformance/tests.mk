@@ -31,3 +31,19 @@ bench: $(BUILD)/qevm-bench
 	@conformance/bench/run $(BUILD)
 
 .PHONY: vectors bench
+
+# The integrity figures of the native wire; each attack prints a line.
+INTEGRITY_SRC := $(wildcard conformance/integrity/*.c) $(QEVM_STREAM_SRC)
+$(eval $(call test_program,integrity,conformance/integrity_test.c $(INTEGRITY_SRC)))
+$(eval $(call test_program,integrity-forged,$(addprefix conformance/integrity_,\
+	frames_test.c keys_test.c live_test.c good_test.c) $(INTEGRITY_SRC)))
+
+# Guest memory over a socket, on the native wire and from QEMU to QEMU.
+NATIVE_BENCH_SRC := $(addprefix conformance/bench/native_,bench.c send.c receive.c) \
+	conformance/bench/image.c
+$(BUILD)/native-bench: $(call objs,$(NATIVE_BENCH_SRC)) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+$(BUILD)/qemu-bench: $(call objs,$(addprefix conformance/bench/,qemu_bench.c image.c)) \
+		$(LIBPEER) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+bench: $(BUILD)/native-bench $(BUILD)/qemu-bench
