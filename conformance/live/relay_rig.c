@@ -233,8 +233,19 @@ void rig_expect_state(struct rig *g, struct vms_qemu *q, const char *state) {
                  vms_qemu_error(q), rig_log_of(g, "a.log"), rig_log_of(g, "b.log"));
 }
 
+static bool has_preempt(const struct relay_case *what) {
+    for (const char *const *c = what->capabilities; c && *c; c++)
+        if (strcmp(*c, "postcopy-preempt") == 0)
+            return true;
+    return false;
+}
+
+/*
+ * After a while, so that there is something of both kinds. QEMU 7.2 aborts when postcopy begins
+ * before its silent preempt channel has come, which a relay knows by its silence only (RLY-5).
+ */
 void rig_go_postcopy(struct rig *g) {
-    (void)usleep(700000); /* so that there is something of both kinds */
+    (void)usleep(has_preempt(g->what) ? 2000000 : 700000);
     rig_must(g, g->src, vms_qemu_execute(g->src, "migrate-start-postcopy", NULL, NULL));
 }
 

@@ -50,6 +50,7 @@ static void run(const struct relay_case *what) {
 #define POSTCOPY .postcopy = true, .capabilities = LIST("return-path", "postcopy-ram")
 #define PREEMPT                                                                                    \
     .postcopy = true, .capabilities = LIST("return-path", "postcopy-ram", "postcopy-preempt")
+#define PRE_SLOW  .parameters = "{\"max-bandwidth\": 2097152, \"max-postcopy-bandwidth\": 8388608}"
 #define POST_SLOW .parameters = "{\"max-bandwidth\": 8388608, \"max-postcopy-bandwidth\": 8388608}"
 
 RELAY(precopy, .machine = "pc")
@@ -59,15 +60,15 @@ RELAY(multifd, MULTIFD, TWO)
 RELAY(zstd, RP, .options = LIST("--pack", "zstd:3"))
 RELAY(multifd_zstd_gmac, MULTIFD, TWO, .options = LIST("--pack", "zstd", "--seal", "gmac"))
 RELAY(postcopy, POSTCOPY, POST_SLOW)
-RELAY(preempt, PREEMPT, POST_SLOW)
+RELAY(preempt, PREEMPT, PRE_SLOW)
 /* [RLY-14] */
 RELAY(plain, RP, .plain = true, .no_key = true)
 RELAY(plain_multifd, MULTIFD, TWO, .plain = true, .no_key = true)
-RELAY(plain_preempt, PREEMPT, POST_SLOW, .plain = true, .no_key = true)
+RELAY(plain_preempt, PREEMPT, PRE_SLOW, .plain = true, .no_key = true)
 RELAY(tls, RP, .tls = true)
 RELAY(to_111, RP, .destination = "11.1", .machine = "pc-i440fx-7.2")
 RELAY(to_111_multifd, MULTIFD, TWO, .destination = "11.1", .machine = "pc-i440fx-7.2")
-RELAY(from_111_preempt, PREEMPT, POST_SLOW, .source = "11.1", .destination = "11.1")
+RELAY(from_111_preempt, PREEMPT, PRE_SLOW, .source = "11.1", .destination = "11.1")
 RELAY(cut_five_times, RP, .parameters = "{" CRAWL "}", .cuts = 5)
 RELAY(cut_multifd, MULTIFD, .parameters = "{\"multifd-channels\": 2, " CRAWL "}", .cuts = 5,
       .options = LIST("--replay-bytes", "1M"))
