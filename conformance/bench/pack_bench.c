@@ -69,7 +69,7 @@ static void *room(size_t n) {
     return mem;
 }
 
-/* A quarter zero, a quarter text, half random, in runs of 64 pages (issue 3). */
+/* A quarter zero, a quarter text, half random, in runs of 64 pages. */
 static void fill_page(struct bench *b, size_t i) {
     static const char words[] = "struct page *next = list_first_entry(&zone->free_area[order]);\n";
     size_t kind = i / 64 % 4;
