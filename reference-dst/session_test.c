@@ -185,14 +185,20 @@ static enum vms_code close_scene(struct scene *s) {
         cr_assert_eq(got_, wanted, "%s", vms_code_name(got_));                                     \
     } while (0)
 
+/* Listens, and writes the beginning of a stream with return path for the main channel. */
+static int begin(struct scene *s) {
+    open_scene(s);
+    int fd = dial(s);
+    header();
+    open_return_path();
+    return fd;
+}
+
 TestSuite(session, .timeout = 120);
 
 Test(session, good_migration) {
     struct scene s = {0};
-    open_scene(&s);
-    int fd = dial(&s);
-    header();
-    open_return_path();
+    int fd = begin(&s);
     ram_start(false);
     ram_end();
     end();
@@ -225,10 +231,7 @@ Test(session, channels_in_any_order) {
 /* [DST-8] */
 Test(session, cut_connection) {
     struct scene s = {0};
-    open_scene(&s);
-    int fd = dial(&s);
-    header();
-    open_return_path();
+    int fd = begin(&s);
     ram_start(false);
     send_all(fd);
     (void)shutdown(fd, SHUT_WR);
@@ -255,10 +258,7 @@ Test(session, other_machine) {
 
 Test(session, too_much_memory) {
     struct scene s = {.options.max_ram = PAGE};
-    open_scene(&s);
-    int fd = dial(&s);
-    header();
-    open_return_path();
+    int fd = begin(&s);
     ram_start(false);
     send_all(fd);
     cr_assert(ends_with_shut(fd, 1));
@@ -268,10 +268,7 @@ Test(session, too_much_memory) {
 /* [DST-5] RAM has no END although the source waits for an answer */
 Test(session, incomplete) {
     struct scene s = {0};
-    open_scene(&s);
-    int fd = dial(&s);
-    header();
-    open_return_path();
+    int fd = begin(&s);
     ram_start(false);
     command(VMS_CMD_SWITCHOVER_START, 0, 0);
     end();
@@ -283,10 +280,7 @@ Test(session, incomplete) {
 /* [DST-2] a command that this destination was not set up for */
 Test(session, colo) {
     struct scene s = {0};
-    open_scene(&s);
-    int fd = dial(&s);
-    header();
-    open_return_path();
+    int fd = begin(&s);
     command(VMS_CMD_ENABLE_COLO, 0, 0);
     send_all(fd);
     cr_assert(ends_with_shut(fd, 1));
@@ -296,10 +290,7 @@ Test(session, colo) {
 /* [DST-4] */
 Test(session, second_main_channel) {
     struct scene s = {0};
-    open_scene(&s);
-    int fd = dial(&s);
-    header();
-    open_return_path();
+    int fd = begin(&s);
     send_all(fd);
     header();
     send_all(dial(&s));
@@ -337,10 +328,7 @@ Test(session, sync_is_missing) {
 /* [DST-4] a channel that comes when the others have synchronised already */
 Test(session, late_channel) {
     struct scene s = {0};
-    open_scene(&s);
-    int fd = dial(&s);
-    header();
-    open_return_path();
+    int fd = begin(&s);
     ram_start(true);
     command(VMS_CMD_PING, 2, 4); /* its answer tells that the sync is behind us */
     send_all(fd);
@@ -359,10 +347,7 @@ Test(session, late_channel) {
 
 Test(session, fewer_channels_than_agreed) {
     struct scene s = {.options.multifd_channels = 2, .options.timeout_ms = 300};
-    open_scene(&s);
-    int fd = dial(&s);
-    header();
-    open_return_path();
+    int fd = begin(&s);
     ram_start(true);
     send_all(fd);
     cr_assert(ends_with_shut(fd, 1));
