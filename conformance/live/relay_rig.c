@@ -241,8 +241,9 @@ static bool has_preempt(const struct relay_case *what) {
 }
 
 /*
- * After a while, so that there is something of both kinds. QEMU 7.2 aborts when postcopy begins
- * before its silent preempt channel has come, which a relay knows by its silence only (RLY-5).
+ * After a while, so that there is something of both kinds. A destination of 7.2 was once seen to
+ * abort here; most likely postcopy began before its silent preempt channel had come, which a relay
+ * knows by its silence only (RLY-5).
  */
 void rig_go_postcopy(struct rig *g) {
     (void)usleep(has_preempt(g->what) ? 2000000 : 700000);
