@@ -352,9 +352,9 @@ bool vms_handover_in_doubt(const struct vms_handover *handover) {
 }
 
 const char *vms_handover_state_name(const struct vms_handover *handover) {
-    static const char *const source[VMS_SRC_STATES] = {"OURS",      "ASKED",    "WRITING",
-                                                       "COMMITTED", "IN_DOUBT", "RELEASING",
-                                                       "LEAVING",   "GONE",     "UNKNOWN"};
+    static const char *const source[VMS_SRC_STATES] = {
+        "OURS",      "ASKED",      "WRITING", "COMMITTED", "IN_DOUBT",
+        "RELEASING", "CANCELLING", "LEAVING", "GONE",      "UNKNOWN"};
     static const char *const destination[VMS_DST_STATES] = {
         "LOADING",  "ASKED",   "OPENING",  "READY",   "WAITING",
         "STARTING", "RUNNING", "REFUSING", "REFUSED", "UNKNOWN"};

@@ -161,3 +161,20 @@ Test(handover, recovery) {
         cr_assert_eq(h.generation, 7);
     }
 }
+
+/* Every state of either end has a name of its own. */
+Test(handover, names) {
+    const unsigned counts[] = {VMS_SRC_STATES, VMS_DST_STATES};
+    for (unsigned role = 0; role < 2; role++)
+        for (unsigned a = 0; a < counts[role]; a++)
+            for (unsigned b = 0; b < a; b++) {
+                struct vms_handover one = {.role = (enum vms_native_role)role, .state = a};
+                struct vms_handover other = {.role = (enum vms_native_role)role, .state = b};
+                const char *name = vms_handover_state_name(&one);
+                cr_assert_not_null(name);
+                cr_assert_str_neq(name, vms_handover_state_name(&other));
+                cr_assert_str_neq(name, "INVALID");
+            }
+    struct vms_handover cancelling = {.role = VMS_ROLE_SOURCE, .state = VMS_SRC_CANCELLING};
+    cr_assert_str_eq(vms_handover_state_name(&cancelling), "CANCELLING");
+}
