@@ -32,6 +32,13 @@ VMSTREAM_SRC := $(filter-out $(VMDESC_SRC) $(OPENSSL_SRC) $(ZSTD_SRC),\
                 $(call units,$(addprefix codec/,core qevm seal pack native transcode)))
 HOST_SRC     := $(call units,codec/host)
 TOOL_SRC     := $(call units,codec/tool)
+# The choice of pages is pure, too, and the simulation runs it.
+SRC_ENGINE_SRC := $(call units,reference-src/engine) $(wildcard reference-src/devices/ram_cursor.c)
+SRC_SRC      := $(filter-out $(SRC_ENGINE_SRC),$(call units,reference-src reference-src/devices))
+# A guest worth migrating: both endpoints run it.
+VM_SRC       := $(call units,reference-src/vm)
+EXAMPLE_SRC  := $(call units,reference-src/example)
+SIM_SRC      := $(filter-out %/main.c,$(call units,conformance/sim))
 DST_ENGINE_SRC := $(call units,reference-dst/engine)
 DST_SRC      := $(call units,reference-dst reference-dst/devices)
 # What drives real peers: QEMU over QMP, our guest, live migrations.
@@ -45,7 +52,9 @@ LIBVMDESC   := $(BUILD)/libvmstream-vmdesc.a
 LIBOPENSSL  := $(BUILD)/libvmstream-openssl.a
 LIBZSTD     := $(BUILD)/libvmstream-zstd.a
 LIBHOST     := $(BUILD)/libvmstream-host.a
+LIBSRCENGINE := $(BUILD)/libreference-src-engine.a
 LIBDSTENGINE := $(BUILD)/libreference-dst-engine.a
+LIBVM       := $(BUILD)/libreference-vm.a
 LIBPEER     := $(BUILD)/libpeer.a
 
 HOST_LIBS := -lssl -lcrypto -lz -lzstd -lcbor -ljansson
@@ -91,7 +100,9 @@ $(LIBVMDESC): $(call objs,$(VMDESC_SRC)) ; $(archive)
 $(LIBOPENSSL): $(call objs,$(OPENSSL_SRC)) ; $(archive)
 $(LIBZSTD): $(call objs,$(ZSTD_SRC)) ; $(archive)
 $(LIBHOST): $(call objs,$(HOST_SRC)) ; $(archive)
+$(LIBSRCENGINE): $(call objs,$(SRC_ENGINE_SRC)) ; $(archive)
 $(LIBDSTENGINE): $(call objs,$(DST_ENGINE_SRC)) ; $(archive)
+$(LIBVM): $(call objs,$(VM_SRC)) ; $(archive)
 
 LIBS := $(LIBVMSTREAM) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(LIBHOST)
 libs: $(LIBS)
@@ -101,10 +112,23 @@ LINK_LIBS = $(LIBHOST) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(LIBVMSTREAM)
 
 $(BUILD)/vmstream: $(call objs,$(TOOL_SRC)) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
-$(BUILD)/reference-dst: $(call objs,$(DST_SRC)) $(LIBDSTENGINE) $(LINK_LIBS)
+$(BUILD)/reference-src: $(call objs,$(SRC_SRC)) $(LIBSRCENGINE) $(LIBVM) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
+$(BUILD)/reference-dst: $(call objs,$(DST_SRC)) $(LIBDSTENGINE) $(LIBVM) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+$(BUILD)/example-vmm: $(call objs,$(EXAMPLE_SRC) $(filter-out %/main.c,$(SRC_SRC))) $(LIBSRCENGINE) \
+		$(LIBVM) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
+# Whole migrations of both engines under virtual time, from a seed.
+$(BUILD)/sim: $(call objs,conformance/sim/main.c $(SIM_SRC)) $(LIBSRCENGINE) $(LIBDSTENGINE) \
+		$(LIBVMSTREAM)
+	$(call link,-lcbor)
 
-PROGRAMS := $(if $(TOOL_SRC),$(BUILD)/vmstream) $(if $(DST_SRC),$(BUILD)/reference-dst)
+PROGRAMS := $(foreach p,vmstream:codec/tool/main.c reference-src:reference-src/main.c \
+	reference-dst:reference-dst/main.c sim:conformance/sim/main.c \
+	example-vmm:reference-src/example/main.c,$(if $(wildcard $(lastword $(subst :, ,$p))),\
+	$(BUILD)/$(firstword $(subst :, ,$p))))
+INSTALLED := $(filter-out %/sim %/example-vmm,$(PROGRAMS))
 programs: $(PROGRAMS)
 
 # ---- our guest, and what runs it in real QEMUs ----
@@ -146,16 +170,22 @@ $(eval $(call test_program,native,$(call tests,codec/native)))
 $(eval $(call test_program,transcode,$(call tests,codec/transcode)))
 $(eval $(call test_program,host,$(call tests,codec/host)))
 $(eval $(call test_program,tool,$(call tests,codec/tool),$(call objs,$(filter-out %/main.c,$(TOOL_SRC)))))
+$(eval $(call test_program,reference-vm,$(call tests,reference-src/vm),$(LIBVM)))
+$(eval $(call test_program,reference-src-engine,$(call tests,reference-src/engine),$(LIBSRCENGINE)))
+$(eval $(call test_program,reference-src,$(call tests,reference-src reference-src/devices),$(call objs,$(filter-out %/main.c,$(SRC_SRC))) $(LIBSRCENGINE) $(LIBVM)))
+$(eval $(call test_program,sim,$(call tests,conformance/sim),$(call objs,$(SIM_SRC)) $(LIBSRCENGINE) $(LIBDSTENGINE)))
 $(eval $(call test_program,reference-dst-engine,$(call tests,reference-dst/engine),$(LIBDSTENGINE)))
-$(eval $(call test_program,reference-dst,$(call tests,reference-dst),$(call objs,$(filter-out %/main.c,$(DST_SRC))) $(LIBDSTENGINE)))
+$(eval $(call test_program,reference-dst,$(call tests,reference-dst reference-dst/devices),$(call objs,$(filter-out %/main.c,$(DST_SRC))) $(LIBDSTENGINE) $(LIBVM)))
 $(eval $(call test_program,peers,$(call tests,conformance/adapters conformance/guest),$(LIBPEER)))
 # One program a file: they take long and run side by side.
 $(foreach t,$(call tests,conformance/live),\
 	$(eval $(call test_program,$(notdir $(t:_test.c=)),$(t),$(LIBPEER))))
 
 -include conformance/tests.mk
+-include conformance/vfio-sim/rules.mk
 
-test-programs: $(TEST_PROGRAMS)
+# Programs under test find the simulated devices beside them.
+test-programs: $(TEST_PROGRAMS) $(VFIO_SIM_SO)
 
 test: all test-programs $(BUILD)/record-stream $(BUILD)/mkguest
 	@conformance/run-tests $(BUILD)
@@ -165,8 +195,8 @@ clauses: ; @conformance/clauses
 spec: ; @spec/build-html $(BUILD)/spec.html
 
 # ---- installation ----
-MAN := $(patsubst %.md,$(BUILD)/man/%,$(notdir $(wildcard codec/tool/*.1.md reference-dst/*.1.md)))
-vpath %.1.md codec/tool reference-dst
+MAN := $(patsubst %.md,$(BUILD)/man/%,$(notdir $(wildcard codec/tool/*.1.md reference-src/*.1.md reference-dst/*.1.md)))
+vpath %.1.md codec/tool reference-src reference-dst
 $(BUILD)/man/%: %.md
 	@mkdir -p $(@D)
 	$(Q)pandoc -s -t man $< -o $@
@@ -175,7 +205,7 @@ man: $(MAN)
 install: all man
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/vmstream/registry $(DESTDIR)$(PREFIX)/share/man/man1
-	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install $(INSTALLED) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(LIBVMSTREAM) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(DESTDIR)$(PREFIX)/lib
 	install -m 644 codec/include/vmstream/*.h $(DESTDIR)$(PREFIX)/include/vmstream
 	install -m 644 spec/registry/*.def $(DESTDIR)$(PREFIX)/include/vmstream/registry

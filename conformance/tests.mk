@@ -36,14 +36,29 @@ bench: $(BUILD)/qevm-bench
 INTEGRITY_SRC := $(wildcard conformance/integrity/*.c) $(QEVM_STREAM_SRC)
 $(eval $(call test_program,integrity,conformance/integrity_test.c $(INTEGRITY_SRC)))
 $(eval $(call test_program,integrity-forged,$(addprefix conformance/integrity_,\
-	frames_test.c keys_test.c live_test.c good_test.c) $(INTEGRITY_SRC)))
+	frames_test.c keys_test.c live_test.c resume_test.c good_test.c) $(INTEGRITY_SRC)))
 
-# Guest memory over a socket, on the native wire and from QEMU to QEMU.
-NATIVE_BENCH_SRC := $(addprefix conformance/bench/native_,bench.c send.c receive.c) \
-	conformance/bench/image.c
-$(BUILD)/native-bench: $(call objs,$(NATIVE_BENCH_SRC)) $(LINK_LIBS)
+# Guest memory over a socket, on the native wire; whole migrations, ours and QEMU's.
+BENCH_PAIR_SRC := $(addprefix conformance/bench/,native_pair.c native_send.c native_receive.c image.c)
+$(BUILD)/native-bench: $(call objs,conformance/bench/native_bench.c $(BENCH_PAIR_SRC)) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
-$(BUILD)/qemu-bench: $(call objs,$(addprefix conformance/bench/,qemu_bench.c image.c)) \
-		$(LIBPEER) $(LINK_LIBS)
+MIGRATE_BENCH_SRC := $(wildcard conformance/bench/rig*.c) \
+	$(addprefix conformance/bench/,migrate_bench.c cases.c results.c measure.c) $(BENCH_PAIR_SRC)
+$(BUILD)/migrate-bench: $(call objs,$(MIGRATE_BENCH_SRC)) $(LIBPEER) $(LIBVM) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS) -lm)
+$(BUILD)/obj/conformance/bench/results.o: conformance/bench/bench_page.js
+$(eval $(call test_program,bench-measure,conformance/bench/measure_test.c conformance/bench/measure.c,,-lm))
+bench: $(BUILD)/native-bench $(BUILD)/migrate-bench $(BUILD)/reference-src $(BUILD)/reference-dst
+# Written into the program as they are.
+$(BUILD)/obj/codec/host/report_assets.o: $(wildcard codec/host/report_*.js codec/host/report_*.css)
+
+# Whole migrations of both programs, and faults in them at seeded moments.
+FAULTS_SRC := $(filter-out %/main.c,$(call units,conformance/faults))
+$(LIBPEER): $(call objs,$(FAULTS_SRC))
+$(BUILD)/faults: $(call objs,conformance/faults/main.c) $(LIBPEER) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
-bench: $(BUILD)/native-bench $(BUILD)/qemu-bench
+
+# The native halves of both endpoints face to face in one process.
+NATIVE_PAIR_SRC := $(wildcard reference-src/wire_native*.c reference-dst/native*.c reference-dst/devices/*.c)
+NATIVE_PAIR_SRC := $(filter-out %_test.c %_shell.c %/ram.c %/vfio_records.c,$(NATIVE_PAIR_SRC))
+$(eval $(call test_program,native-pair,$(wildcard conformance/native/*.c) $(NATIVE_PAIR_SRC),$(LIBDSTENGINE)))

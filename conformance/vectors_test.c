@@ -269,7 +269,8 @@ static bool raised_elsewhere(enum vms_code code) {
     case VMS_E_MULTIFD_CHANNEL:
     case VMS_E_MULTIFD_UUID:
     case VMS_E_MULTIFD_DATA:
-    case VMS_E_MULTIFD_SYNC: return true;
+    case VMS_E_MULTIFD_SYNC:
+    case VMS_E_SRC_RP_UNASKED: return true;
     default: return !is_of_qevm(vms_code_clause(code));
     }
 }
