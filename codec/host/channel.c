@@ -331,6 +331,11 @@ void vms_channel_set_timeouts(struct vms_channel *channel, int read_ms, int writ
     atomic_store(&channel->write_timeout_ms, write_ms);
 }
 
+void vms_channel_keep_short(struct vms_channel *channel, unsigned bytes) {
+    if (channel->fd >= 0)
+        vms_socket_keep_short(channel->fd, bytes);
+}
+
 const char *vms_channel_name(const struct vms_channel *channel) {
     return channel->name;
 }

@@ -123,6 +123,12 @@ enum vms_code vms_channel_close(struct vms_channel *channel, struct vms_error *e
 /** Milliseconds for each call, as in the options. May be called from any thread. */
 void vms_channel_set_timeouts(struct vms_channel *channel, int read_ms, int write_ms);
 
+/**
+ * TCP: what the kernel has not begun to send stays below bytes, so that what is written next is not
+ * far behind; writing waits for that. Nothing for other channels. Throughput is hardly less.
+ */
+void vms_channel_keep_short(struct vms_channel *channel, unsigned bytes);
+
 /** The URI, for an accepted TCP connection followed by " from ADDRESS". Owned by the channel. */
 const char *vms_channel_name(const struct vms_channel *channel);
 /** Bytes that the caller has read (skipped ones included) and written. */

@@ -132,10 +132,11 @@ static enum vms_code take_attach(struct vms_native_reader *r, struct vms_error *
     return rekey(r, f->header.channel, f->u.attach.epoch, err);
 }
 
+/* [SEAL-20] All channels, in their order; the hello is there already, whole. */
 static enum vms_code transcribe(struct vms_native_reader *r, struct vms_error *err) {
     const struct vms_native_event *ev = &r->event.native;
     const struct vms_native_header *h = &ev->frame->header;
-    if (h->channel != 0 || h->epoch == 0 || h->type == VMS_NATIVE_END)
+    if (h->type == VMS_NATIVE_HELLO || h->type == VMS_NATIVE_END)
         return VMS_OK;
     return vms_transcript_frame(&r->transcript, ev->header, ev->tag, err);
 }

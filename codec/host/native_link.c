@@ -17,6 +17,22 @@ int64_t link_now_ms(void) {
     return link_now_us() / 1000;
 }
 
+struct timespec link_after_ms(int ms) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += (ms % 1000) * 1000000L;
+    t.tv_sec += ms / 1000 + t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+void link_changed(struct vms_native_link *l, bool up, const struct vms_error *why) {
+    if (up)
+        atomic_fetch_add(&l->resumes, 1);
+    if (l->config.changed)
+        l->config.changed(l->config.ctx, up, why);
+}
+
 void link_note(struct vms_native_link *l, const char *fmt, ...) {
     char text[400];
     va_list args;
@@ -87,18 +103,24 @@ void link_fail(struct vms_native_link *l, const struct vms_error *why) {
     pthread_mutex_unlock(&l->mutex);
 }
 
+/* One whose ACK came before its sender took note that it was sent counts as acknowledged. */
 static bool ours_unacknowledged(const struct vms_native_link *l) {
-    for (uint32_t i = 0; i < l->channel_count; i++)
-        for (const struct link_frame *f = l->channels[i].head; f; f = f->next)
-            if (f->type >= VMS_NATIVE_RECORDS)
+    bool resumes = l->session.agreement.features & VMS_FEATURE_RESUME;
+    for (uint32_t i = 0; i < l->channel_count; i++) {
+        uint64_t sequence = l->channels[i].head_sequence;
+        for (const struct link_frame *f = l->channels[i].head; f; f = f->next, sequence++)
+            if (f->type >= VMS_NATIVE_START &&
+                (resumes ? sequence >= l->accounts[i].out_acked : !f->sent))
                 return true;
+    }
     return false;
 }
 
 /* The destination's good end: all has come, all of ours has arrived, and the source has gone. */
 static bool is_goodbye(const struct vms_native_link *l) {
     return l->closing ||
-           (l->config.role == VMS_ROLE_DESTINATION && l->session.state == VMS_SES_ENDED &&
+           ((l->settled || !l->config.handover) && l->config.role == VMS_ROLE_DESTINATION &&
+            l->session.state == VMS_SES_ENDED &&
             vms_session_end_status(&l->session) == VMS_END_COMPLETE && !ours_unacknowledged(l));
 }
 
@@ -134,8 +156,10 @@ void link_lost(struct vms_native_link *l, struct link_conn *conn, const struct v
     else if (!stale)
         tell = lose(l, why);
     pthread_mutex_unlock(&l->mutex);
-    if (tell)
+    if (tell) {
         link_note(l, "the link is cut: %s", why->message);
+        link_changed(l, false, why);
+    }
 }
 
 /* ---- the ticker: what the peer waits for ---- */
@@ -163,8 +187,7 @@ static struct due what_is_due(struct vms_native_link *l) {
     check_patience(l, now);
     if (!link_is_up(l) || !l->channels[0].conn || l->failed || l->over)
         return d;
-    bool resumes = l->session.agreement.features & VMS_FEATURE_RESUME;
-    d.ack = resumes && (l->ack_now || (l->session.untold && now - l->ack_at >= LINK_TICK_MS));
+    d.ack = l->ack_now || (l->session.untold && now - l->ack_at >= LINK_TICK_MS);
     d.pong = l->pong_due;
     d.pong_value = l->pong;
     uint64_t wait;
@@ -193,11 +216,7 @@ static void do_due(struct vms_native_link *l, const struct due *d) {
 }
 
 static void wait_for_work(struct vms_native_link *l) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += LINK_TICK_MS * 1000000L;
-    t.tv_sec += t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
+    struct timespec t = link_after_ms(LINK_TICK_MS);
     if (!l->ack_now && !l->pong_due && !l->stop)
         (void)pthread_cond_timedwait(&l->work, &l->mutex, &t);
 }
@@ -221,11 +240,7 @@ void *link_ticker(void *arg) {
 
 /* [RSM-12] At once, then after growing pauses. False: it is over. */
 static bool pause_or_stop(struct vms_native_link *l, int pause_ms) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += (pause_ms % 1000) * 1000000L;
-    t.tv_sec += pause_ms / 1000 + t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
+    struct timespec t = link_after_ms(pause_ms);
     pthread_mutex_lock(&l->mutex);
     int rc = 0;
     while (rc == 0 && pause_ms && !l->stop && !l->failed && !l->over)
@@ -243,6 +258,7 @@ static void resumed(struct vms_native_link *l) {
     int64_t ms = link_now_ms() - l->lost_at;
     pthread_mutex_unlock(&l->mutex);
     link_note(l, "the link is back after %lld ms", (long long)ms);
+    link_changed(l, true, NULL);
 }
 
 static void not_resumed(struct vms_native_link *l, const struct vms_error *why) {

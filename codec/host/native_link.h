@@ -28,6 +28,7 @@ struct vms_native_link_config {
     const struct vms_uri *uri;                 /* source: where to connect; copied */
     const struct vms_channel_options *options; /* source: TLS credentials and the like; copied */
     struct vms_listener *listener;             /* destination: borrowed; with deferred handshakes */
+    struct vms_channel *first; /* destination: the first connection, taken, label unread; or NULL */
 
     const uint32_t *suites; /* in order of preference; copied. NULL: all that the secret allows */
     size_t suite_count;
@@ -49,6 +50,26 @@ struct vms_native_link_config {
      * must not wait. kind: of ATTACH. May be NULL.
      */
     void (*attached)(void *ctx, uint16_t channel, uint32_t kind);
+
+    /* ---- an end that migrates a guest by itself (MIG, HND) ---- */
+    /**
+     * Hand-over frames, REQUEST, GRANT and END come out of receive() too, and the source's going
+     * away is a cut until RUNNING or NOT_STARTED was sent and has arrived.
+     */
+    bool handover;
+    bool packed; /* receive() gives bulk as on the wire: the caller unpacks */
+    const struct vms_native_device *devices; /* source: for the HELLO; copied, names too */
+    uint32_t device_count;
+    bool inquiry;        /* source: ask about a session (HND-14) instead of opening one */
+    uint8_t session[16]; /* of that */
+    /**
+     * The peer's HELLO, authentic; destination: before it is answered, and may be refused (NAT-49);
+     * device is then named in the ABORT, UINT32_MAX: none. May be NULL.
+     */
+    enum vms_code (*hello)(void *ctx, const struct vms_native_hello *peer, uint32_t *device,
+                           struct vms_error *err);
+    /** The session is cut (why), or resumed. From any thread, without locks; may be NULL. */
+    void (*changed)(void *ctx, bool up, const struct vms_error *why);
     /** A line for logs: refused connections, cuts, resumptions. From any thread. May be NULL. */
     void (*note)(void *ctx, const char *text);
     void *ctx;
@@ -89,6 +110,22 @@ enum vms_code vms_native_link_attach(struct vms_native_link *link, uint16_t chan
 enum vms_code vms_native_link_send(struct vms_native_link *link, uint16_t channel,
                                    struct vms_native_out *out, struct vms_error *err);
 
+/** A frame's bulk that the caller fills itself, so that it is copied once. */
+struct vms_native_reserved {
+    uint8_t *bulk; /* len bytes, not zeroed */
+    size_t len;
+    void *frame; /* the link's */
+};
+/** VMS_E_NO_MEMORY. To be given back with the next call, or vms_native_link_unreserve(). */
+enum vms_code vms_native_link_reserve(struct vms_native_link *link, size_t len,
+                                      struct vms_native_reserved *out, struct vms_error *err);
+void vms_native_link_unreserve(struct vms_native_link *link, struct vms_native_reserved *reserved);
+/** As vms_native_link_send(), with the first len bytes of what was reserved; takes it, always. */
+enum vms_code vms_native_link_send_reserved(struct vms_native_link *link, uint16_t channel,
+                                            struct vms_native_frame *frame,
+                                            struct vms_native_reserved *reserved, size_t len,
+                                            struct vms_error *err);
+
 struct vms_native_link_event {
     const struct vms_native_frame *frame; /* authentic; NULL: the session is over, in good order */
     struct vms_slice bulk;                /* unpacked */
@@ -105,6 +142,23 @@ enum vms_code vms_native_link_receive(struct vms_native_link *link, uint16_t cha
  * before it too. The other direction stays open: go on receiving on channel 0.
  */
 enum vms_code vms_native_link_end(struct vms_native_link *link, struct vms_error *err);
+/** Waits until the peer has acknowledged all that was sent on a channel, its ATTACH included. */
+enum vms_code vms_native_link_acknowledged(struct vms_native_link *link, uint16_t channel,
+                                           struct vms_error *err);
+/** As end(), without waiting. */
+enum vms_code vms_native_link_send_end(struct vms_native_link *link, struct vms_error *err);
+/**
+ * Waits at most timeout_ms (-1: for ever) for the session to be up. VMS_OK; TIMEOUT; the session's
+ * error once it has failed.
+ */
+enum vms_code vms_native_link_wait_up(struct vms_native_link *link, int timeout_ms,
+                                      struct vms_error *err);
+/** Source: where to connect from now on. */
+void vms_native_link_redirect(struct vms_native_link *link, const struct vms_uri *uri);
+/** How often the session was resumed. Cheap. */
+uint32_t vms_native_link_resumes(const struct vms_native_link *link);
+/** Bytes on the wire of a channel, out; the caller's own frames only. */
+uint64_t vms_native_link_channel_bytes(struct vms_native_link *link, uint16_t channel);
 /** Waits until the peer has acknowledged all that was sent. */
 enum vms_code vms_native_link_drain(struct vms_native_link *link, struct vms_error *err);
 /** After END: the session is over. Receivers get the end. Source: tells the peer so. */

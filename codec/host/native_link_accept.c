@@ -35,7 +35,7 @@ static enum vms_code session_takes(struct vms_native_link *l, const struct vms_n
 
 /* ---- HELLO ---- */
 
-static enum vms_code answer_hello(struct vms_native_link *l, struct link_conn *c,
+static enum vms_code answer_hello(struct vms_native_link *l, struct link_conn *c, uint32_t *device,
                                   struct vms_error *err) {
     const struct vms_native_frame *peer = c->event.native.frame;
     struct vms_native_frame f = {.header.type = VMS_NATIVE_HELLO};
@@ -46,9 +46,14 @@ static enum vms_code answer_hello(struct vms_native_link *l, struct link_conn *c
     memcpy(l->session.id, peer->u.hello.who.session, sizeof l->session.id);
     if (link_begin_hello(c, random, err) != VMS_OK)
         return err->code;
+    l->config.inquiry = peer->u.hello.form == VMS_FORM_INQUIRY;
+    if (l->config.inquiry && !l->config.hello)
+        return vms_error_set(err, VMS_E_NATIVE_HELLO, "no inquiries are answered here");
     link_fill_hello(l, &f.u.hello, random);
     if (vms_session_negotiate(&f.u.hello, &peer->u.hello, link_has_secret(l), &l->config.limits,
                               &agreement, err) != VMS_OK ||
+        (l->config.hello &&
+         l->config.hello(l->config.ctx, &peer->u.hello, device, err) != VMS_OK) ||
         session_takes(l, peer, err) != VMS_OK || link_transcribe_hello(c, err) != VMS_OK ||
         link_send_hello(c, &f, err) != VMS_OK)
         return err->code;
@@ -66,20 +71,22 @@ static void reset_session(struct vms_native_link *l) {
     memset(l->accounts, 0, l->channel_count * sizeof *l->accounts);
 }
 
-static void refuse(struct vms_native_link *l, struct link_conn *c, const struct vms_error *why) {
+static void refuse(struct vms_native_link *l, struct link_conn *c, const struct vms_error *why,
+                   uint32_t device) {
     pthread_mutex_lock(&l->mutex);
     l->refused = *why;
     pthread_mutex_unlock(&l->mutex);
     link_note(l, "refused %.80s: %s (%s)", vms_channel_name(c->io), why->message, why->clause);
     if (why->class_ != VMS_CLASS_LOCAL || why->code == VMS_E_SEAL_NO_KEY)
-        link_refuse(c, why);
+        link_refuse(c, why, device);
 }
 
 static enum vms_code accept_conn(struct vms_native_link *l, int timeout_ms, struct link_conn **out,
                                  struct vms_error *err) {
-    struct vms_channel *io = NULL;
+    struct vms_channel *io = l->config.first;
     struct vms_error ignored;
-    if (vms_listener_accept(l->config.listener, timeout_ms, &io, err) != VMS_OK)
+    l->config.first = NULL;
+    if (!io && vms_listener_accept(l->config.listener, timeout_ms, &io, err) != VMS_OK)
         return err->code;
     vms_channel_set_timeouts(io, l->config.handshake_ms, l->config.handshake_ms);
     enum vms_code code = vms_channel_handshake(io, err);
@@ -94,13 +101,14 @@ static enum vms_code accept_conn(struct vms_native_link *l, int timeout_ms, stru
 
 static bool open_one(struct vms_native_link *l, struct link_conn *c) {
     struct vms_error err = {.clause = ""};
+    uint32_t device = UINT32_MAX;
     enum vms_code code = link_read_hello(c, &err);
     if (code == VMS_OK)
-        code = answer_hello(l, c, &err);
+        code = answer_hello(l, c, &device, &err);
     if (code == VMS_OK) {
         install_main(l, c, 1);
     } else {
-        refuse(l, c, &err);
+        refuse(l, c, &err, device);
         reset_session(l);
     }
     link_conn_put(l, c);
@@ -158,8 +166,7 @@ static enum vms_code on_attach(struct vms_native_link *l, struct link_conn *c, b
 
 /* A repeated one, or one of another session, must not disturb the session (SES-4). */
 static bool resume_is_due(const struct vms_native_link *l, const struct vms_native_frame *f) {
-    return ours(l, &f->u.resume.who) && !l->over &&
-           f->u.resume.epoch >= vms_session_next_epoch(&l->session);
+    return ours(l, &f->u.resume.who) && !l->over && f->u.resume.epoch > l->session.peer_epoch;
 }
 
 /* [RSM-6] Nothing more is read from the old connections. */
@@ -169,7 +176,9 @@ static enum vms_code begin_resume(struct vms_native_link *l, struct link_conn *c
     const struct vms_native_frame *f = c->event.native.frame;
     pthread_mutex_lock(&l->mutex);
     enum vms_code code = VMS_OK;
-    if (!resume_is_due(l, f))
+    if (link_failed(l))
+        code = (*err = l->error).code; /* SES-24: who did not get our ABORT learns it now */
+    else if (!resume_is_due(l, f))
         code = vms_error_set(err, VMS_E_RESUME_STALE, NULL);
     if (code == VMS_OK) {
         link_drop_conns(l);
@@ -178,7 +187,7 @@ static enum vms_code begin_resume(struct vms_native_link *l, struct link_conn *c
             link_fail_locked(l, err);
     }
     if (code == VMS_OK) {
-        answer->epoch = f->u.resume.epoch;
+        answer->epoch = l->session.epoch; /* RSM-8 */
         answer->position_count = vms_session_positions(&l->session, positions);
         answer->positions = positions;
     }
@@ -217,10 +226,30 @@ static enum vms_code on_resume(struct vms_native_link *l, struct link_conn *c,
     l->stats.resumes++;
     pthread_mutex_unlock(&l->mutex);
     link_note(l, "the link is back");
+    link_changed(l, true, NULL);
     return VMS_OK;
 }
 
 /* ---- a connection while a session is open ---- */
+
+/*
+ * [HND-14] Whoever asks has given the old connections up. While they live this may be an old HELLO
+ * that somebody repeats; once the link is lost the session ends, and the next inquiry is answered.
+ */
+static enum vms_code on_inquiry(struct vms_native_link *l, struct link_conn *c,
+                                struct vms_error *err) {
+    const struct vms_native_frame *f = c->event.native.frame;
+    struct vms_error why = {.clause = ""};
+    pthread_mutex_lock(&l->mutex);
+    bool asks = l->config.handover && f->u.hello.form == VMS_FORM_INQUIRY &&
+                ours(l, &f->u.hello.who) && link_is_lost(l);
+    (void)vms_error_set(&why, VMS_E_PEER_CLOSED, "the source asks about the session");
+    if (asks)
+        link_fail_locked(l, &why);
+    pthread_mutex_unlock(&l->mutex);
+    return vms_error_set(err, VMS_E_SESSION_ID,
+                         asks ? "ask again" : "another session is open here");
+}
 
 static enum vms_code join(struct vms_native_link *l, struct link_conn *c, struct vms_error *err) {
     const struct vms_native_frame *f = c->event.native.frame;
@@ -228,6 +257,7 @@ static enum vms_code join(struct vms_native_link *l, struct link_conn *c, struct
     switch (f->header.type) {
     case VMS_NATIVE_ATTACH: break;
     case VMS_NATIVE_RESUME: return on_resume(l, c, err);
+    case VMS_NATIVE_HELLO: return on_inquiry(l, c, err);
     default: return vms_error_set(err, VMS_E_SESSION_ID, "another session is open here");
     }
     pthread_mutex_lock(&l->mutex);
@@ -247,6 +277,6 @@ void link_accept_one(struct vms_native_link *l, int timeout_ms) {
     if (code == VMS_OK)
         code = join(l, c, &err);
     if (code != VMS_OK)
-        refuse(l, c, &err);
+        refuse(l, c, &err, UINT32_MAX);
     link_conn_put(l, c);
 }

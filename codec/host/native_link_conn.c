@@ -93,6 +93,7 @@ static enum vms_code make_intake(struct link_conn *c, struct vms_error *err) {
     if (!zip)
         return vms_error_set(err, VMS_E_NO_MEMORY, "zstd");
     config.zip = vms_zstd_ops(zip);
+    config.keep_packed = l->config.packed;
     config.native.limits = l->config.limits;
     config.native.any_channel = true; /* which one it is the hello tells; then find_opener() */
     config.native.end_optional = true;

@@ -25,7 +25,7 @@ void link_fill_hello(struct vms_native_link *link, struct vms_native_hello *hell
         .who = link_who(link, random),
         .version = VMS_NATIVE_VERSION,
         .version_min = VMS_NATIVE_VERSION_MIN,
-        .form = VMS_FORM_LIVE,
+        .form = c->inquiry ? VMS_FORM_INQUIRY : VMS_FORM_LIVE,
         .suite_count = (uint32_t)c->suite_count,
         .suites = link->suites,
         .features = c->features | VMS_FEATURE_QEVM | (c->resume_ms ? VMS_FEATURE_RESUME : 0),
@@ -36,6 +36,8 @@ void link_fill_hello(struct vms_native_link *link, struct vms_native_hello *hell
         .replay_bytes = c->limits.native_replay_bytes,
         .keepalive_ms = c->keepalive_ms,
         .machine = vms_slice(link->machine, c->machine.len),
+        .device_count = c->device_count,
+        .devices = link->devices,
         .software = vms_str("vmstream " VMSTREAM_VERSION),
     };
 }
@@ -178,7 +180,7 @@ static enum vms_code begin_refusal(struct link_conn *c, uint8_t random[VMS_SEAL_
 }
 
 /* [SES-24] Best effort: who does not listen is not waited for. */
-void link_refuse(struct link_conn *c, const struct vms_error *why) {
+void link_refuse(struct link_conn *c, const struct vms_error *why, uint32_t device) {
     struct vms_native_frame f = {.header.type = VMS_NATIVE_ABORT};
     struct vms_error ignored;
     uint8_t random[VMS_SEAL_RANDOM_BYTES];
@@ -192,6 +194,8 @@ void link_refuse(struct link_conn *c, const struct vms_error *why) {
         .code = vms_str(vms_code_name(why->code)),
         .clause = vms_str(why->clause ? why->clause : ""),
         .message = vms_str(why->message),
+        .has_device = device != UINT32_MAX,
+        .device = device != UINT32_MAX ? device : 0,
     };
     if (plain) {
         f.u.abort.who.secret = VMS_SECRET_NONE;

@@ -26,6 +26,8 @@ enum {
         256, /* ACK, PING, PONG that get an ACK after all, so that they are not kept */
     LINK_HANDSHAKE_MS = 10000,   /* the default, of keep-alive too */
     LINK_CLOSE_MS = 2000,        /* to say goodbye */
+    LINK_SPARE = 8,              /* frames kept for reuse */
+    LINK_BODY_ROOM = 8192,       /* bytes of a body behind reserved bulk */
     VMS_NATIVE_BODY_MADE = 8192, /* bytes of an ACK or END of 256 channels, and more */
 };
 
@@ -35,7 +37,9 @@ struct link_frame {
     uint16_t flags;
     uint32_t body_len, bulk_len;
     bool sent;       /* once at least: its sequence is settled */
-    uint8_t bytes[]; /* body, bulk; ACK, REKEY and END have their body made when they are sent */
+    uint32_t cap;    /* bytes of bulk there is room for */
+    uint8_t *body;   /* behind the bulk; ACK, REKEY and END have theirs made when they are sent */
+    uint8_t bytes[]; /* bulk */
 };
 
 struct link_conn {
@@ -67,7 +71,8 @@ struct link_channel {
     struct link_frame *head, *tail;
     struct link_frame *cursor; /* the next to send; NULL: all was sent */
     uint64_t head_sequence;
-    uint64_t queued;     /* bytes */
+    uint64_t queued; /* bytes */
+    _Atomic uint64_t bytes_out;
     struct vms_room out; /* sealed; who holds write */
     pthread_t replayer;
     bool replaying; /* the thread is to be joined */
@@ -81,6 +86,10 @@ struct vms_native_link {
     uint32_t suites[8];
     uint8_t *psk_text;
     uint8_t *machine;
+    struct vms_native_device *devices; /* with their names behind them */
+    struct link_frame *spare;          /* reserved frames that were sent; mutex */
+    unsigned spare_count;
+    _Atomic uint32_t resumes;
     struct vms_psk psk; /* of the session, once known */
     uint8_t exporter[VMS_EXPORTER_BYTES];
     bool exporter_known;
@@ -99,7 +108,7 @@ struct vms_native_link {
     struct vms_error refused; /* the last refused connection */
     struct vms_error cut;     /* why the last connection was lost */
     bool opened, over, stop;  /* over: in good order */
-    bool failed, aborting, closing;
+    bool failed, aborting, closing, settled;
     struct link_conn *dead; /* dropped, to be freed */
     uint64_t end_place;     /* sequence of our END plus 1, once sent */
     uint32_t end_epoch;     /* of the main channel's last frame before it */
@@ -120,6 +129,7 @@ struct vms_native_link {
 /* ---- native_link.c ---- */
 int64_t link_now_ms(void);
 int64_t link_now_us(void);
+struct timespec link_after_ms(int ms);
 void *link_ticker(void *link);
 void *link_source_keeper(void *link);
 void *link_destination_keeper(void *link);
@@ -176,7 +186,7 @@ enum vms_code link_make_master(struct link_conn *conn, const uint8_t *source,
 enum vms_code link_set_keys(struct link_conn *conn, uint32_t epoch, bool out, bool in,
                             struct vms_error *err);
 /* SES-24: answers a hello that is refused. */
-void link_refuse(struct link_conn *conn, const struct vms_error *why);
+void link_refuse(struct link_conn *conn, const struct vms_error *why, uint32_t device);
 
 /* ---- native_link_open.c ---- */
 enum vms_code link_open_source(struct vms_native_link *link, struct vms_error *err);
@@ -193,6 +203,10 @@ enum vms_code link_connect(struct vms_native_link *link, uint16_t channel, struc
 struct link_frame *link_frame_new(uint32_t type, struct vms_native_frame *frame,
                                   const struct vms_slice *bulk, size_t count,
                                   struct vms_error *err);
+/* With mutex: frees it, or keeps it for the next. */
+void link_frame_done(struct vms_native_link *link, struct link_frame *frame);
+/* The session is cut or back: tells the owner. */
+void link_changed(struct vms_native_link *link, bool up, const struct vms_error *why);
 /* With mutex. */
 void link_append(struct vms_native_link *link, uint16_t channel, struct link_frame *frame);
 /* With the channel's write: sends what is due. */

@@ -47,6 +47,29 @@ static enum vms_code copy_bytes(struct vms_slice from, uint8_t **to, struct vms_
     return VMS_OK;
 }
 
+/* The names stand behind the list. */
+static enum vms_code copy_devices(struct vms_native_link *l, struct vms_error *err) {
+    const struct vms_native_link_config *c = &l->config;
+    size_t names = 0;
+    for (uint32_t i = 0; i < c->device_count; i++)
+        names += c->devices[i].name.len;
+    if (!c->device_count)
+        return VMS_OK;
+    l->devices = malloc(c->device_count * sizeof *l->devices + names);
+    if (!l->devices)
+        return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+    uint8_t *at = (uint8_t *)&l->devices[c->device_count];
+    for (uint32_t i = 0; i < c->device_count; i++) {
+        struct vms_slice name = c->devices[i].name;
+        l->devices[i] = c->devices[i];
+        l->devices[i].name = vms_slice(at, name.len);
+        if (name.len)
+            memcpy(at, name.ptr, name.len);
+        at += name.len;
+    }
+    return VMS_OK;
+}
+
 static enum vms_code take_config(struct vms_native_link *l, struct vms_error *err) {
     const struct vms_native_link_config *c = &l->config;
     bool source = c->role == VMS_ROLE_SOURCE;
@@ -57,6 +80,8 @@ static enum vms_code take_config(struct vms_native_link *l, struct vms_error *er
         return err->code;
     if (source)
         l->uri = *c->uri;
+    if (copy_devices(l, err) != VMS_OK)
+        return err->code;
     l->options = c->options ? *c->options : vms_channel_options_default();
     l->options.cancel = l->cancel;
     l->options.open_timeout_ms = c->handshake_ms;
@@ -113,7 +138,9 @@ struct vms_native_link *vms_native_link_new(const struct vms_native_link_config 
     enum vms_code code = allocate(l, err);
     if (code == VMS_OK)
         code = take_config(l, err);
-    if (code == VMS_OK && config->role == VMS_ROLE_SOURCE)
+    if (config->inquiry)
+        memcpy(id, config->session, sizeof id);
+    else if (code == VMS_OK && config->role == VMS_ROLE_SOURCE)
         code = link_random(l, id, sizeof id, err);
     if (code == VMS_OK) {
         vms_session_init(&l->session, config->role, id, l->accounts, l->channel_count);
@@ -176,21 +203,13 @@ struct vms_native_link_stats vms_native_link_stats(struct vms_native_link *l) {
 
 /* ---- closing ---- */
 
-static struct timespec in_ms(int ms) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += (ms % 1000) * 1000000L;
-    t.tv_sec += ms / 1000 + t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
-
-/* With mutex: no more is written; then waits until the peer has closed, as its reader finds. */
-static void shut_and_wait(struct vms_native_link *l, int ms) {
-    struct timespec until = in_ms(ms);
+/* With mutex: no more is written on the first channels; then waits until the peer has closed, as
+ * its reader finds. */
+static void shut_and_wait(struct vms_native_link *l, uint32_t channels, int ms) {
+    struct timespec until = link_after_ms(ms);
     struct vms_error ignored;
     int rc = 0;
-    for (uint32_t i = 0; i < l->channel_count; i++)
+    for (uint32_t i = 0; i < channels; i++)
         if (l->channels[i].conn) {
             vms_channel_set_timeouts(l->channels[i].conn->io, ms, 100);
             (void)vms_channel_shutdown(l->channels[i].conn->io, VMS_SHUT_WRITE, &ignored);
@@ -210,7 +229,7 @@ void vms_native_link_close(struct vms_native_link *l) {
     pthread_mutex_lock(&l->mutex);
     l->closing = true;
     if (polite)
-        shut_and_wait(l, LINK_CLOSE_MS);
+        shut_and_wait(l, l->channel_count, LINK_CLOSE_MS);
     if (!l->failed && !l->over)
         (void)vms_session_event(&l->session, VMS_SES_EV_CLOSE);
     l->over = !l->failed;
@@ -255,8 +274,8 @@ void vms_native_link_abort(struct vms_native_link *l, const struct vms_error *wh
     if (tell)
         send_abort(l, why);
     pthread_mutex_lock(&l->mutex);
-    if (tell)
-        shut_and_wait(l, 300);
+    if (tell) /* the other channels stay: their end would be a cut, and ABORT be lost in it */
+        shut_and_wait(l, 1, LINK_CLOSE_MS);
     link_fail_locked(l, why);
     pthread_mutex_unlock(&l->mutex);
 }
@@ -304,10 +323,18 @@ void vms_native_link_free(struct vms_native_link *l) {
     link_bury(l);
     vms_cancel_free(l->cancel);
     vms_openssl_free(l->openssl);
+    if (l->config.first)
+        (void)vms_channel_close(l->config.first, NULL);
     if (l->psk_text)
         vms_wipe(l->psk_text, l->config.psk.len);
     free(l->psk_text);
     free(l->machine);
+    free(l->devices);
+    while (l->spare) {
+        struct link_frame *next = l->spare->next;
+        free(l->spare);
+        l->spare = next;
+    }
     free(l->channels);
     free(l->accounts);
     pthread_mutex_destroy(&l->attaching);

@@ -3,14 +3,6 @@
 
 /* Opening a session, joining channels, resuming: both ends. */
 
-/*
- * [RSM-8] The peer may have changed keys in frames that were lost in the cut. A RESUME above those
- * too is taken by every peer, one that is merely above what we know of by some only.
- */
-enum {
-    EPOCH_MARGIN = 1000,
-};
-
 /* ---- common ---- */
 
 static bool keyed(const struct vms_native_link *l) {
@@ -91,8 +83,11 @@ static enum vms_code hello_exchange(struct vms_native_link *l, struct link_conn 
     const struct vms_native_frame *answer = c->event.native.frame;
     if (received(l, answer, err) != VMS_OK)
         return err->code;
+    uint32_t device = UINT32_MAX;
     if (vms_session_negotiate(&f.u.hello, &answer->u.hello, keyed(l), &l->config.limits,
                               &l->session.agreement, err) != VMS_OK ||
+        (l->config.hello &&
+         l->config.hello(l->config.ctx, &answer->u.hello, &device, err) != VMS_OK) ||
         link_transcribe_hello(c, err) != VMS_OK ||
         link_make_master(c, random, answer->u.hello.who.random, err) != VMS_OK)
         return err->code;
@@ -181,9 +176,9 @@ static enum vms_code resume_exchange(struct vms_native_link *l, struct link_conn
         return err->code;
     pthread_mutex_lock(&l->mutex);
     (void)vms_session_event(&l->session, VMS_SES_EV_RECONNECT);
-    f.u.resume = (struct vms_native_resume){
-        link_who(l, random), vms_session_next_epoch(&l->session) + EPOCH_MARGIN,
-        vms_session_positions(&l->session, positions), positions};
+    f.u.resume =
+        (struct vms_native_resume){link_who(l, random), vms_session_next_epoch(&l->session),
+                                   vms_session_positions(&l->session, positions), positions};
     pthread_mutex_unlock(&l->mutex);
     note_sent(l, &f);
     if (link_send_hello(c, &f, err) != VMS_OK || link_read_hello(c, err) != VMS_OK)

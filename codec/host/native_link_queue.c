@@ -42,23 +42,20 @@ static enum vms_code check(struct vms_native_link *l, uint16_t channel, const st
     return VMS_OK;
 }
 
-enum vms_code vms_native_link_send(struct vms_native_link *l, uint16_t channel,
-                                   struct vms_native_out *out, struct vms_error *err) {
-    struct link_frame *f =
-        link_frame_new(out->frame.header.type, &out->frame, out->bulk, out->bulk_count, err);
-    if (!f)
-        return err->code;
+/* Takes f. */
+static enum vms_code send_frame(struct vms_native_link *l, uint16_t channel, struct link_frame *f,
+                                struct vms_error *err) {
     pthread_mutex_lock(&l->mutex);
     enum vms_code code = check(l, channel, f, err);
     if (code == VMS_OK && !wait_for_room(l, channel, f->body_len + (uint64_t)f->bulk_len)) {
         *err = l->error;
         code = err->code ? err->code : vms_error_set(err, VMS_E_MISUSE, "the session is over");
     }
+    if (code != VMS_OK)
+        link_frame_done(l, f);
     pthread_mutex_unlock(&l->mutex);
-    if (code != VMS_OK) {
-        free(f);
+    if (code != VMS_OK)
         return code;
-    }
     pthread_mutex_lock(&l->channels[channel].write);
     pthread_mutex_lock(&l->mutex);
     link_append(l, channel, f);
@@ -66,6 +63,33 @@ enum vms_code vms_native_link_send(struct vms_native_link *l, uint16_t channel,
     link_pump(l, channel);
     pthread_mutex_unlock(&l->channels[channel].write);
     return VMS_OK;
+}
+
+enum vms_code vms_native_link_send(struct vms_native_link *l, uint16_t channel,
+                                   struct vms_native_out *out, struct vms_error *err) {
+    struct link_frame *f =
+        link_frame_new(out->frame.header.type, &out->frame, out->bulk, out->bulk_count, err);
+    return f ? send_frame(l, channel, f, err) : err->code;
+}
+
+enum vms_code vms_native_link_send_reserved(struct vms_native_link *l, uint16_t channel,
+                                            struct vms_native_frame *frame,
+                                            struct vms_native_reserved *reserved, size_t len,
+                                            struct vms_error *err) {
+    struct link_frame *f = reserved->frame;
+    size_t body = 0;
+    f->type = frame->header.type;
+    f->flags = frame->header.flags & VMS_NATIVE_PACK_MASK;
+    f->bulk_len = frame->header.bulk_len = (uint32_t)len;
+    f->sent = false;
+    if (vms_native_encode_body(frame, (struct vms_room){f->body, LINK_BODY_ROOM}, &body) !=
+        VMS_OK) {
+        vms_native_link_unreserve(l, reserved);
+        return vms_error_set(err, VMS_E_MISUSE, "a frame that cannot be said");
+    }
+    f->body_len = (uint32_t)body;
+    reserved->frame = NULL;
+    return send_frame(l, channel, f, err);
 }
 
 void link_control(struct vms_native_link *l, struct vms_native_frame *frame) {
@@ -124,7 +148,7 @@ static bool all_acknowledged(const struct vms_native_link *l) {
         return link_all_sent(l, 0);
     for (uint32_t i = 0; i < l->channel_count; i++)
         for (const struct link_frame *f = l->channels[i].head; f; f = f->next)
-            if (f->type >= VMS_NATIVE_RECORDS || f->type == VMS_NATIVE_END)
+            if (f->type >= VMS_NATIVE_START || f->type == VMS_NATIVE_END)
                 return false;
     return true;
 }
@@ -139,7 +163,23 @@ enum vms_code vms_native_link_drain(struct vms_native_link *l, struct vms_error 
     return failed ? err->code : VMS_OK;
 }
 
-enum vms_code vms_native_link_end(struct vms_native_link *l, struct vms_error *err) {
+/* What is kept may be forgotten, so that the accounts tell; without RESUME too. */
+enum vms_code vms_native_link_acknowledged(struct vms_native_link *l, uint16_t channel,
+                                           struct vms_error *err) {
+    if (channel >= l->channel_count)
+        return vms_error_set(err, VMS_E_MISUSE, "channel %u", channel);
+    const struct vms_session_channel *account = &l->accounts[channel];
+    pthread_mutex_lock(&l->mutex);
+    while (!link_failed(l) && !l->over &&
+           (l->channels[channel].cursor || account->out_acked < account->out_next))
+        pthread_cond_wait(&l->changed, &l->mutex);
+    *err = l->error;
+    bool failed = link_failed(l);
+    pthread_mutex_unlock(&l->mutex);
+    return failed ? err->code : VMS_OK;
+}
+
+enum vms_code vms_native_link_send_end(struct vms_native_link *l, struct vms_error *err) {
     struct vms_native_frame f = {.header.type = VMS_NATIVE_END};
     pthread_mutex_lock(&l->mutex);
     while (!link_failed(l) && !l->over && (!link_is_up(l) || !link_all_sent(l, 0)))
@@ -152,5 +192,45 @@ enum vms_code vms_native_link_end(struct vms_native_link *l, struct vms_error *e
     if (!up)
         return err->code ? err->code : vms_error_set(err, VMS_E_MISUSE, "the session is over");
     link_control(l, &f);
-    return vms_native_link_drain(l, err);
+    return VMS_OK;
+}
+
+enum vms_code vms_native_link_end(struct vms_native_link *l, struct vms_error *err) {
+    enum vms_code code = vms_native_link_send_end(l, err);
+    return code == VMS_OK ? vms_native_link_drain(l, err) : code;
+}
+
+/* ---- up and down ---- */
+
+enum vms_code vms_native_link_wait_up(struct vms_native_link *l, int timeout_ms,
+                                      struct vms_error *err) {
+    vms_deadline deadline = vms_deadline_in(timeout_ms);
+    enum vms_code code = VMS_OK;
+    pthread_mutex_lock(&l->mutex);
+    while (!link_failed(l) && !l->over && !link_is_up(l) && vms_deadline_left(deadline) != 0) {
+        struct timespec t = link_after_ms(LINK_TICK_MS);
+        (void)pthread_cond_timedwait(&l->changed, &l->mutex, &t);
+    }
+    if (link_failed(l) || l->over) {
+        *err = l->error;
+        code = err->code ? err->code : vms_error_set(err, VMS_E_MISUSE, "the session is over");
+    } else if (!link_is_up(l)) {
+        code = vms_error_set(err, VMS_E_TIMEOUT, "%.150s", l->cut.message);
+    }
+    pthread_mutex_unlock(&l->mutex);
+    return code;
+}
+
+void vms_native_link_redirect(struct vms_native_link *l, const struct vms_uri *uri) {
+    pthread_mutex_lock(&l->attaching);
+    l->uri = *uri;
+    pthread_mutex_unlock(&l->attaching);
+}
+
+uint32_t vms_native_link_resumes(const struct vms_native_link *l) {
+    return atomic_load(&l->resumes);
+}
+
+uint64_t vms_native_link_channel_bytes(struct vms_native_link *l, uint16_t channel) {
+    return channel < l->channel_count ? atomic_load(&l->channels[channel].bytes_out) : 0;
 }

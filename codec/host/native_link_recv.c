@@ -91,8 +91,13 @@ enum vms_code link_take(struct link_conn *c, struct vms_error *err) {
 
 /* ---- receiving ---- */
 
-static bool is_data(const struct vms_native_frame *f) {
-    return !f->unknown && f->header.type >= VMS_NATIVE_RECORDS;
+/* What the user gets. */
+static bool is_wanted(const struct vms_native_link *l, const struct vms_native_frame *f) {
+    uint32_t type = f->header.type;
+    if (f->unknown)
+        return false;
+    return type >= VMS_NATIVE_RECORDS ||
+           (l->config.handover && (type >= VMS_NATIVE_START || type == VMS_NATIVE_END));
 }
 
 /* The connection to read from, waiting for one; NULL: the session is over or has failed. */
@@ -170,7 +175,7 @@ static bool step(struct vms_native_link *l, struct link_conn *c,
         *code = give_up(l, &why, err);
         return true;
     }
-    if (!mine || !is_data(c->event.native.frame))
+    if (!mine || !is_wanted(l, c->event.native.frame))
         return false;
     *event = (struct vms_native_link_event){c->event.native.frame, c->event.bulk};
     return true;

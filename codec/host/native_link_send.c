@@ -16,6 +16,7 @@ static uint64_t size_of(const struct link_frame *f) {
 
 void link_append(struct vms_native_link *l, uint16_t channel, struct link_frame *f) {
     struct link_channel *ch = &l->channels[channel];
+    l->settled |= f->type == VMS_NATIVE_RUNNING || f->type == VMS_NATIVE_NOT_STARTED;
     f->prev = ch->tail;
     f->next = NULL;
     if (ch->tail)
@@ -57,7 +58,7 @@ static void pop(struct vms_native_link *l, uint16_t channel) {
     ch->queued -= size_of(f);
     l->queued -= size_of(f);
     vms_session_forgot(&l->session, channel, size_of(f));
-    free(f);
+    link_frame_done(l, f);
 }
 
 /* What is being written now stays, even if the peer has it already. */
@@ -89,6 +90,59 @@ static bool made_when_sent(uint32_t type) {
     return type == VMS_NATIVE_ACK || type == VMS_NATIVE_REKEY || type == VMS_NATIVE_END;
 }
 
+void link_frame_done(struct vms_native_link *l, struct link_frame *f) {
+    if (f->cap < LINK_DIRECT_MIN || l->spare_count == LINK_SPARE) {
+        free(f);
+        return;
+    }
+    f->next = l->spare;
+    l->spare = f;
+    l->spare_count++;
+}
+
+/* One that was used before, and so is in memory already, if there is one. */
+static struct link_frame *take_spare(struct vms_native_link *l, size_t cap) {
+    struct link_frame *f = NULL;
+    pthread_mutex_lock(&l->mutex);
+    if (l->spare && l->spare->cap >= cap) {
+        f = l->spare;
+        l->spare = f->next;
+        l->spare_count--;
+    }
+    pthread_mutex_unlock(&l->mutex);
+    return f;
+}
+
+static struct link_frame *frame_with_room(size_t cap, size_t body) {
+    struct link_frame *f = malloc(sizeof *f + cap + body);
+    if (f) {
+        *f = (struct link_frame){.cap = (uint32_t)cap};
+        f->body = f->bytes + cap;
+    }
+    return f;
+}
+
+enum vms_code vms_native_link_reserve(struct vms_native_link *l, size_t len,
+                                      struct vms_native_reserved *out, struct vms_error *err) {
+    struct link_frame *f = len > UINT32_MAX ? NULL : take_spare(l, len);
+    if (!f && len <= UINT32_MAX)
+        f = frame_with_room(len, LINK_BODY_ROOM);
+    *out = (struct vms_native_reserved){.frame = f};
+    if (!f)
+        return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+    out->bulk = f->bytes;
+    out->len = len;
+    return VMS_OK;
+}
+
+void vms_native_link_unreserve(struct vms_native_link *l, struct vms_native_reserved *reserved) {
+    pthread_mutex_lock(&l->mutex);
+    if (reserved->frame)
+        link_frame_done(l, reserved->frame);
+    pthread_mutex_unlock(&l->mutex);
+    *reserved = (struct vms_native_reserved){.frame = NULL};
+}
+
 struct link_frame *link_frame_new(uint32_t type, struct vms_native_frame *frame,
                                   const struct vms_slice *bulk, size_t count,
                                   struct vms_error *err) {
@@ -102,18 +156,19 @@ struct link_frame *link_frame_new(uint32_t type, struct vms_native_frame *frame,
         (void)vms_error_set(err, VMS_E_MISUSE, "a frame that cannot be said");
         return NULL;
     }
-    struct link_frame *f = malloc(sizeof *f + body + total);
+    struct link_frame *f = frame_with_room(total, body);
     if (!f) {
         (void)vms_error_set(err, VMS_E_NO_MEMORY, NULL);
         return NULL;
     }
-    *f = (struct link_frame){.type = type,
-                             .flags = frame->header.flags & VMS_NATIVE_PACK_MASK,
-                             .body_len = (uint32_t)body,
-                             .bulk_len = (uint32_t)total};
+    f->cap = 0; /* not one to be used again */
+    f->type = type;
+    f->flags = frame->header.flags & VMS_NATIVE_PACK_MASK;
+    f->body_len = (uint32_t)body;
+    f->bulk_len = (uint32_t)total;
     if (!later)
-        (void)vms_native_encode_body(frame, (struct vms_room){f->bytes, body}, &body);
-    uint8_t *at = f->bytes + f->body_len;
+        (void)vms_native_encode_body(frame, (struct vms_room){f->body, body}, &body);
+    uint8_t *at = f->bytes;
     for (size_t i = 0; i < count; at += bulk[i].len, i++)
         if (bulk[i].len)
             memcpy(at, bulk[i].ptr, bulk[i].len);
@@ -196,13 +251,13 @@ static enum vms_code prepare(struct link_conn *c, struct link_frame *f, struct p
     struct vms_native_link *l = c->link;
     size_t body = f->body_len;
     p->frame.header.type = f->type;
-    p->pieces[0] = (struct vms_seal_piece){f->bytes, NULL, f->body_len};
+    p->pieces[0] = (struct vms_seal_piece){f->body, NULL, f->body_len};
     if (made_when_sent(f->type)) {
         if (make_body(c, p, &body, err) != VMS_OK)
             return err->code;
         p->pieces[0] = (struct vms_seal_piece){p->body, NULL, body};
     }
-    p->pieces[1] = (struct vms_seal_piece){f->bytes + f->body_len, NULL, f->bulk_len};
+    p->pieces[1] = (struct vms_seal_piece){f->bytes, NULL, f->bulk_len};
     p->frame.header.channel = c->channel;
     p->frame.header.epoch = c->sealer.link.epoch;
     p->frame.header.sequence = c->sealer.link.sequence;
@@ -216,9 +271,15 @@ static enum vms_code prepare(struct link_conn *c, struct link_frame *f, struct p
     return VMS_OK;
 }
 
-static enum vms_code seal(struct link_conn *c, const struct link_frame *f, struct passage *p,
+/* What is not kept is enciphered where it is. */
+static enum vms_code seal(struct link_conn *c, struct link_frame *f, struct passage *p,
                           struct vms_error *err) {
-    if (vms_suite_encrypts(c->link->session.agreement.suite)) {
+    bool kept = c->link->session.agreement.features & VMS_FEATURE_RESUME;
+    bool enciphers = vms_suite_encrypts(c->link->session.agreement.suite);
+    if (enciphers && !kept && !made_when_sent(f->type)) {
+        p->pieces[0].out = f->body;
+        p->pieces[1].out = f->bytes;
+    } else if (enciphers) {
         uint8_t *out =
             sealed_room(&c->link->channels[c->channel], p->pieces[0].len + p->pieces[1].len);
         if (!out)
@@ -251,6 +312,7 @@ static enum vms_code write_frame(struct link_conn *c, const struct passage *p,
     }
     iov[n++] = iovec_of(p->tag, tag);
     atomic_fetch_add(&c->link->bytes_out, total);
+    atomic_fetch_add(&c->link->channels[c->channel].bytes_out, total);
     return vms_channel_writev_all(c->io, iov, n, err);
 }
 

@@ -317,9 +317,17 @@ Test(native_link, refusals, .timeout = 60) {
     cr_expect_eq(s, VMS_E_SESSION_ABORTED);
 }
 
+static void *receive_one(void *arg) {
+    struct pair *p = arg;
+    struct vms_native_link_event ev;
+    (void)vms_native_link_receive(p->d, 0, &ev, &p->d_err);
+    return NULL;
+}
+
 /* A frame that was changed on the way, sealed: the session ends, and both ends say why. */
 Test(native_link, damage, .timeout = 60) {
     struct pair p;
+    pthread_t t; /* both ends listen: an ABORT that nobody reads may be lost with the connection */
     struct vms_native_link_event ev;
     make(&p, KEYS, VMS_SUITE_AES_256_GMAC);
     open_pair(&p);
@@ -327,12 +335,67 @@ Test(native_link, damage, .timeout = 60) {
     pthread_mutex_lock(&p.s->mutex);
     p.s->channels[0].conn->sealer.link.iv[3] ^= 1; /* as if the octets were others */
     pthread_mutex_unlock(&p.s->mutex);
+    pthread_create(&t, NULL, receive_one, &p);
     (void)send_octets(&f, 0, 1000, false);
-    cr_expect_eq(vms_native_link_receive(p.d, 0, &ev, &p.d_err), VMS_E_SEAL_TAG, "%s",
-                 p.d_err.message);
     cr_expect_eq(vms_native_link_receive(p.s, 0, &ev, &p.s_err), VMS_E_SESSION_ABORTED, "%s",
                  p.s_err.message);
+    pthread_join(t, NULL);
+    cr_expect_eq(p.d_err.code, VMS_E_SEAL_TAG, "%s", p.d_err.message);
     cr_expect(strstr(p.s_err.message, "SEAL_TAG"), "%s", p.s_err.message);
+    free_pair(&p);
+}
+
+/* The reason with which the destination refuses a RESUME of this epoch on a new connection. */
+static enum vms_code old_resume(struct pair *p, uint32_t epoch) {
+    struct vms_native_position at = {0, 0};
+    struct vms_native_frame f = {.header.type = VMS_NATIVE_RESUME};
+    uint8_t random[VMS_SEAL_RANDOM_BYTES];
+    struct link_conn *c = NULL;
+    struct vms_error err = {.clause = ""};
+    cr_assert_eq(link_connect(p->s, 0, &c, &err), VMS_OK, "%s", err.message);
+    vms_channel_set_timeouts(c->io, 5000, 5000);
+    cr_assert_eq(link_begin_hello(c, random, &err), VMS_OK);
+    f.u.resume = (struct vms_native_resume){link_who(p->s, random), epoch, 1, &at};
+    cr_assert_eq(link_send_hello(c, &f, &err), VMS_OK, "%s", err.message);
+    (void)link_read_hello(c, &err); /* the ABORT */
+    link_conn_put(p->s, c);
+    return vms_native_link_refused(p->d).code;
+}
+
+/* [RSM-8] [SES-4] An authentic RESUME that is old is refused, and disturbs nothing. */
+Test(native_link, old_resume, .timeout = 60) {
+    struct pair p;
+    make(&p, KEYS, VMS_SUITE_AES_256_GCM);
+    p.bytes = 1 << 20;
+    open_pair(&p);
+    pthread_mutex_lock(&p.d->mutex);
+    p.d->session.peer_epoch = 6; /* as if the source had come so far */
+    pthread_mutex_unlock(&p.d->mutex);
+    for (uint32_t epoch = 2; epoch <= 6; epoch++)
+        cr_expect_eq(old_resume(&p, epoch), VMS_E_RESUME_STALE);
+    transfer(&p);
+    expect_all(&p);
+    cr_expect_eq(vms_native_link_stats(p.s).resumes, 0);
+    cr_expect_eq(vms_native_link_stats(p.d).resumes, 0);
+    free_pair(&p);
+}
+
+/* [RSM-8] [SES-6] Cut before any frame has passed. */
+Test(native_link, cut_at_once, .timeout = 60) {
+    struct pair p;
+    struct vms_error ignored;
+    make(&p, KEYS, VMS_SUITE_AES_256_GCM);
+    p.bytes = 1 << 20;
+    open_pair(&p);
+    pthread_mutex_lock(&p.s->mutex);
+    /* as if no frame had told of an epoch */
+    p.s->session.epoch = p.s->accounts[0].out_epoch = p.s->accounts[0].in_epoch = 0;
+    if (p.s->channels[0].conn)
+        (void)vms_channel_shutdown(p.s->channels[0].conn->io, VMS_SHUT_BOTH, &ignored);
+    pthread_mutex_unlock(&p.s->mutex);
+    transfer(&p);
+    expect_all(&p);
+    cr_expect_eq(vms_native_link_stats(p.s).resumes, 1);
     free_pair(&p);
 }
 

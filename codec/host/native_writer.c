@@ -78,11 +78,12 @@ static enum vms_code write_gather(struct vms_native_writer *w, const struct vms_
 
 /* ---- frames ---- */
 
-/* SEAL-20: hellos of the main channel whole, then headers and tags; END apart. */
+/* [SEAL-20] The hello whole, then headers and tags of all channels, in the file's order; END apart.
+ */
 static enum vms_code add_transcript(struct vms_native_writer *w,
                                     const struct vms_native_frame *frame,
                                     const struct vms_native_gather *g, struct vms_error *err) {
-    if (frame->header.channel != 0 || frame->header.type == VMS_NATIVE_END)
+    if (frame->header.type == VMS_NATIVE_END)
         return VMS_OK;
     if (frame->header.type != VMS_NATIVE_HELLO)
         return vms_transcript_frame(&w->transcript, g->head.ptr, g->tail, err);

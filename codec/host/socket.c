@@ -2,6 +2,7 @@
 #include "host/socket.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -84,6 +85,11 @@ uint16_t vms_socket_port(int fd) {
 void vms_socket_tune(int fd) {
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on UNIX: no matter */
+}
+
+void vms_socket_keep_short(int fd, unsigned bytes) {
+    int n = bytes > INT_MAX ? INT_MAX : (int)bytes;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &n, sizeof n); /* TCP only */
 }
 
 void vms_socket_drain(int fd) {

@@ -38,6 +38,8 @@ void vms_socket_address(int fd, bool peer, char *text, size_t size);
 uint16_t vms_socket_port(int fd);
 /** Settings of every connected socket: no delay for the small messages of the return path. */
 void vms_socket_tune(int fd);
+/** TCP: at most so many bytes wait in the kernel before they are sent. Nothing for others. */
+void vms_socket_keep_short(int fd, unsigned bytes);
 /** Throws unread bytes away: closing over them would reset what is still on its way to the peer. */
 void vms_socket_drain(int fd);
 

@@ -66,6 +66,12 @@ void vms_cancel_raise(struct vms_cancel *cancel) {
     errno = saved;
 }
 
+void vms_cancel_lower(struct vms_cancel *cancel) {
+    uint64_t count;
+    (void)!read(cancel->fd, &count, sizeof count);
+    atomic_store(&cancel->raised, false);
+}
+
 bool vms_cancel_raised(const struct vms_cancel *cancel) {
     return cancel && atomic_load(&cancel->raised);
 }

@@ -29,6 +29,8 @@ struct vms_cancel *vms_cancel_new(void);
 void vms_cancel_free(struct vms_cancel *cancel);
 /** May be called from any thread, and from a signal handler. */
 void vms_cancel_raise(struct vms_cancel *cancel);
+/** Not raised any more. Nobody may wait with it meanwhile. */
+void vms_cancel_lower(struct vms_cancel *cancel);
 /** NULL is never raised. */
 bool vms_cancel_raised(const struct vms_cancel *cancel);
 

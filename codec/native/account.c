@@ -4,6 +4,10 @@
 
 /* What was sent, received, acknowledged and kept; END; resumption: clauses SES-20, RSM. */
 
+enum {
+    FIRST_EPOCH = 1, /* behind HELLO, whether a frame has used it or not (SES-6) */
+};
+
 void vms_session_init(struct vms_session *session, enum vms_native_role role, const uint8_t id[16],
                       struct vms_session_channel *channels, uint32_t channel_count) {
     memset(session, 0, sizeof *session);
@@ -138,7 +142,7 @@ void vms_session_forgot(struct vms_session *session, uint16_t channel, uint64_t 
 /* ---- resumption ---- */
 
 uint32_t vms_session_next_epoch(const struct vms_session *session) {
-    uint32_t epoch = session->epoch;
+    uint32_t epoch = higher(session->epoch, FIRST_EPOCH);
     for (uint32_t i = 0; i < session->channel_count; i++) {
         const struct vms_session_channel *c = &session->channels[i];
         epoch = higher(epoch, higher(c->out_epoch, c->in_epoch));
@@ -171,14 +175,24 @@ static enum vms_code check_wanted(struct vms_session *s, const struct vms_native
     return VMS_OK;
 }
 
-/* [RSM-8] The epoch is above all that were; the peer's answer may raise it. */
+/*
+ * [RSM-8] A RESUME is measured by what its sender has used, which it knows: what the destination
+ * has used may have been lost in the cut, so that it is for the answer to be above that.
+ */
+static bool epoch_is_stale(const struct vms_session *s, const struct vms_native_frame *frame) {
+    bool answer = frame->header.type == VMS_NATIVE_RESUMED;
+    uint32_t epoch = frame->u.resume.epoch;
+    if (answer)
+        return epoch < s->epoch;
+    return epoch <= higher(s->peer_epoch, FIRST_EPOCH) || epoch == UINT32_MAX;
+}
+
 static enum vms_session_action on_resume(struct vms_session *s,
                                          const struct vms_native_frame *frame,
                                          enum vms_session_action action) {
     const struct vms_native_resume *r = &frame->u.resume;
     bool answer = frame->header.type == VMS_NATIVE_RESUMED;
-    uint32_t least = vms_session_next_epoch(s) - (answer ? 1 : 0);
-    if (r->epoch < least)
+    if (epoch_is_stale(s, frame))
         return fail(s, VMS_E_RESUME_STALE, NULL);
     enum vms_code code = check_wanted(s, r);
     if (code != VMS_OK)
@@ -186,7 +200,8 @@ static enum vms_session_action on_resume(struct vms_session *s,
     for (uint32_t i = 0; i < s->channel_count; i++)
         if (s->channels[i].out_open)
             s->channels[i].out_acked = wanted(r, i);
-    s->epoch = r->epoch;
+    s->epoch = answer ? r->epoch : higher(r->epoch, vms_session_next_epoch(s));
+    s->peer_epoch = higher(s->peer_epoch, r->epoch);
     return action;
 }
 
@@ -248,6 +263,7 @@ static void count_numbered(struct vms_session *s, struct vms_session_channel *c,
     if (frame->header.type != VMS_NATIVE_END)
         c->in_epoch = frame->header.epoch;
     s->epoch = higher(s->epoch, frame->header.epoch);
+    s->peer_epoch = higher(s->peer_epoch, frame->header.epoch);
     bool idle = frame->header.type == VMS_NATIVE_ACK || frame->header.type == VMS_NATIVE_PING ||
                 frame->header.type == VMS_NATIVE_PONG;
     if (!idle)
@@ -291,6 +307,7 @@ static enum vms_session_action on_rekey(struct vms_session *s, const struct vms_
     if (frame->u.epoch - 1 != frame->header.epoch)
         return fail(s, VMS_E_SEAL_EPOCH, "REKEY to another epoch than the next");
     s->epoch = higher(s->epoch, frame->u.epoch);
+    s->peer_epoch = higher(s->peer_epoch, frame->u.epoch);
     return action;
 }
 

@@ -142,6 +142,121 @@ Test(account, resumes) {
     cr_assert_eq(dst.s.error.code, VMS_E_RESUME_STALE);
 }
 
+/*
+ * [RSM-8] [SEAL-10] Keys change at both ends in frames that the other one may never get, RESUME and
+ * RESUMED are lost, old ones come again; and still every resumption that arrives is taken, in an
+ * epoch that neither end has used.
+ */
+struct model {
+    struct pair src, dst;
+    uint32_t src_uses, dst_uses; /* the highest epoch that each has sealed with */
+    uint64_t src_next, dst_next; /* sequences */
+    uint32_t old;                /* of the last RESUME that was taken */
+    uint64_t seed;
+};
+
+static bool chance(struct model *m, unsigned percent) {
+    m->seed = m->seed * 6364136223846793005u + 1442695040888963407u;
+    return (m->seed >> 33) % 100 < percent;
+}
+
+/* A REKEY from one end, which the other one gets or not. */
+static void change_key(struct model *m, bool source, bool arrives) {
+    struct pair *from = source ? &m->src : &m->dst, *to = source ? &m->dst : &m->src;
+    uint32_t *uses = source ? &m->src_uses : &m->dst_uses;
+    uint64_t *next = source ? &m->src_next : &m->dst_next;
+    struct vms_native_frame f = numbered(VMS_NATIVE_REKEY, 0, *uses, *next);
+    f.u.epoch = ++*uses;
+    ++*next;
+    vms_session_sent(&from->s, &f, 0);
+    if (arrives)
+        cr_assert_eq(receive(to, &f), VMS_SES_DO_NOTHING, "%s", to->s.error.message);
+}
+
+/* One try; false when a message was lost on the way. */
+static bool try_to_resume(struct model *m) {
+    struct vms_native_position at[4];
+    (void)vms_session_event(&m->src.s, VMS_SES_EV_CUT);
+    (void)vms_session_event(&m->src.s, VMS_SES_EV_RECONNECT);
+    uint32_t count = vms_session_positions(&m->src.s, at);
+    struct vms_native_frame r =
+        resume(VMS_NATIVE_RESUME, vms_session_next_epoch(&m->src.s), at, count);
+    vms_session_sent(&m->src.s, &r, 0);
+    if (chance(m, 30))
+        return false;
+    cr_assert_eq(receive(&m->dst, &r), VMS_SES_DO_SEND_RESUMED, "%s", m->dst.s.error.message);
+    m->old = r.u.resume.epoch;
+    uint32_t epoch = m->dst.s.epoch;
+    cr_assert_geq(epoch, r.u.resume.epoch);
+    cr_assert_gt(epoch, m->src_uses);
+    cr_assert_gt(epoch, m->dst_uses);
+    count = vms_session_positions(&m->dst.s, at);
+    struct vms_native_frame answer = resume(VMS_NATIVE_RESUMED, epoch, at, count);
+    vms_session_sent(&m->dst.s, &answer, 0);
+    m->dst_uses = epoch;
+    m->dst_next = m->src.channels[0].in_next;
+    if (chance(m, 30))
+        return false; /* the destination has sealed with it, and nobody has seen that */
+    cr_assert_eq(receive(&m->src, &answer), VMS_SES_DO_REPLAY, "%s", m->src.s.error.message);
+    m->src_uses = epoch;
+    m->src_next = m->dst.channels[0].in_next;
+    return true;
+}
+
+static void old_resume_is_stale(struct model *m) {
+    struct model copy = *m;
+    copy.dst.s.channels = copy.dst.channels;
+    struct vms_native_frame r = resume(VMS_NATIVE_RESUME, m->old, NULL, 0);
+    cr_assert_eq(receive(&copy.dst, &r), VMS_SES_DO_FAIL);
+    cr_assert_eq(copy.dst.s.error.code, VMS_E_RESUME_STALE);
+}
+
+Test(account, resumes_whatever_was_lost) {
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        struct model m = {.src_uses = 1, .dst_uses = 1, .old = 1, .seed = seed};
+        open_pair(&m.src, VMS_ROLE_SOURCE);
+        open_pair(&m.dst, VMS_ROLE_DESTINATION);
+        m.src.s.epoch = m.dst.s.epoch = m.dst.s.peer_epoch = 1;
+        for (int round = 0; round < 20; round++) {
+            bool up = true; /* until the cut; behind it nothing arrives */
+            for (int i = 0; i < 6; i++) {
+                up &= chance(&m, 70);
+                change_key(&m, chance(&m, 50), up);
+            }
+            while (!try_to_resume(&m))
+                ;
+            old_resume_is_stale(&m);
+        }
+    }
+}
+
+/* [RSM-8] [SES-6] Epoch 1 is in force behind HELLO, though no frame has come in it yet. */
+Test(account, resumes_at_once) {
+    struct pair src, dst;
+    open_pair(&src, VMS_ROLE_SOURCE);
+    cr_assert_eq(vms_session_next_epoch(&src.s), 2);
+    for (uint32_t epoch = 1; epoch <= 2; epoch++) {
+        open_pair(&dst, VMS_ROLE_DESTINATION);
+        struct vms_native_frame r = resume(VMS_NATIVE_RESUME, epoch, NULL, 0);
+        cr_assert_eq(receive(&dst, &r), epoch < 2 ? VMS_SES_DO_FAIL : VMS_SES_DO_SEND_RESUMED);
+        cr_assert(epoch < 2 || dst.s.epoch == 2);
+    }
+}
+
+/* [RSM-8] */
+Test(account, resumed_below_resume) {
+    for (uint32_t epoch = 4; epoch <= 6; epoch++) {
+        struct pair p;
+        open_pair(&p, VMS_ROLE_SOURCE);
+        p.s.state = VMS_SES_RESUMING;
+        struct vms_native_frame r = resume(VMS_NATIVE_RESUME, 5, NULL, 0);
+        vms_session_sent(&p.s, &r, 0);
+        struct vms_native_frame answer = resume(VMS_NATIVE_RESUMED, epoch, NULL, 0);
+        cr_assert_eq(receive(&p, &answer), epoch < 5 ? VMS_SES_DO_FAIL : VMS_SES_DO_REPLAY);
+        cr_assert_eq(p.s.error.code, epoch < 5 ? VMS_E_RESUME_STALE : VMS_OK);
+    }
+}
+
 /* [SES-3] */
 Test(account, cut_without_resume) {
     struct pair p;

@@ -108,6 +108,8 @@ static enum vms_native_step unpack(struct vms_intake *in, struct vms_intake_even
 
 static enum vms_native_step whole(struct vms_intake *in, struct vms_intake_event *ev) {
     ev->bulk = vms_slice(in->wire, in->have);
+    if (in->config.keep_packed)
+        return VMS_NATIVE_STEP_FRAME;
     if (ev->native.frame->header.flags & VMS_NATIVE_PACK_MASK && !ev->native.frame->unknown)
         return unpack(in, ev);
     return VMS_NATIVE_STEP_FRAME;

@@ -121,13 +121,14 @@ struct vms_session {
     struct vms_agreement agreement;
     struct vms_session_channel *channels; /* the caller's; the index is the channel */
     uint32_t channel_count;
-    uint64_t kept;     /* bytes kept for replay, all channels */
-    uint64_t untold;   /* bytes received that no ACK has covered */
-    uint32_t epoch;    /* the highest of any channel, either direction */
-    uint64_t out_end;  /* sequence behind the END that this end sent; 0: none */
-    bool end_known;    /* END was received */
-    uint64_t heard_ms; /* when something was received last */
-    uint64_t said_ms;  /* when something was sent last */
+    uint64_t kept;       /* bytes kept for replay, all channels */
+    uint64_t untold;     /* bytes received that no ACK has covered */
+    uint32_t epoch;      /* the highest of any channel, either direction */
+    uint32_t peer_epoch; /* the highest that the peer has used or named */
+    uint64_t out_end;    /* sequence behind the END that this end sent; 0: none */
+    bool end_known;      /* END was received */
+    uint64_t heard_ms;   /* when something was received last */
+    uint64_t said_ms;    /* when something was sent last */
     struct vms_error error;
 };
 
@@ -160,7 +161,10 @@ bool vms_session_ack_due(const struct vms_session *session);
 uint32_t vms_session_positions(struct vms_session *session, struct vms_native_position *positions);
 /** Fills what END lists (at least channel_count). */
 uint32_t vms_session_fill_end(const struct vms_session *session, struct vms_native_sent *sent);
-/** The epoch for the next RESUME, or RESUMED: above every one there was (RSM-8). */
+/**
+ * The epoch for the next RESUME: above every one known here (RSM-8). That for RESUMED is
+ * session->epoch once vms_session_received() has taken the RESUME.
+ */
 uint32_t vms_session_next_epoch(const struct vms_session *session);
 
 enum vms_session_end {

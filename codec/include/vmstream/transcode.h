@@ -157,6 +157,7 @@ uint64_t vms_from_native_offset(const struct vms_from_native *t);
 struct vms_intake_config {
     struct vms_native_config native;
     struct vms_zip_ops zip; /* all NULL: packed frames are refused (TRANSCODE_PACKED) */
+    bool keep_packed;       /* the bulk is given as on the wire: the caller unpacks; no zip wanted */
 };
 
 struct vms_intake;
