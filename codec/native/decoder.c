@@ -229,13 +229,27 @@ static enum vms_code parse_body(struct vms_native_decoder *d) {
     return why ? fail(d, VMS_E_NATIVE_BULK, at, "%s", why) : VMS_OK;
 }
 
+/*
+ * [SEAL-28] What was deciphered with a wrong key is no body, so that a body that is bad says little
+ * before its tag: bulk and tag are read first, and the body is then parsed again. The header has
+ * told their lengths, which are within the limits.
+ */
+static enum vms_code parse_before_tag(struct vms_native_decoder *d) {
+    enum vms_code code = parse_body(d);
+    if (code == VMS_OK || !d->frame.header.epoch || !vms_suite_encrypts(d->opener->link.suite))
+        return code;
+    d->error = (struct vms_error){.clause = ""};
+    d->parsed = false;
+    return VMS_OK;
+}
+
 /* A hello is parsed for its key; a body with bulk behind it, since it says where the bulk goes. */
 static enum vms_code on_body(struct vms_native_decoder *d) {
     bool hello = !d->frame.header.epoch;
     enum vms_code code = hello ? VMS_OK : open_bytes(d, d->body, d->frame.header.body_len);
     d->parsed = hello || d->bulk_left;
     if (code == VMS_OK && d->parsed)
-        code = parse_body(d);
+        code = parse_before_tag(d);
     if (code == VMS_OK && hello)
         code = open_hello(d);
     if (code == VMS_OK && hello)
@@ -247,8 +261,9 @@ static enum vms_code on_body(struct vms_native_decoder *d) {
 
 /* ---- bulk ---- */
 
+/* Bulk of a body that could not be read goes to nobody: *more. */
 static enum vms_native_step give_bulk(struct vms_native_decoder *d, struct vms_room *input,
-                                      struct vms_native_event *ev) {
+                                      struct vms_native_event *ev, bool *more) {
     size_t n = input->len < d->bulk_left ? input->len : (size_t)d->bulk_left;
     if (!n) {
         ev->need = (size_t)d->bulk_left;
@@ -263,11 +278,12 @@ static enum vms_native_step give_bulk(struct vms_native_decoder *d, struct vms_r
     d->bulk_left -= n;
     if (!d->bulk_left)
         d->state = AT_TAG;
-    return VMS_NATIVE_STEP_BULK;
+    *more = !d->parsed;
+    return d->parsed ? VMS_NATIVE_STEP_BULK : VMS_NATIVE_STEP_NEED;
 }
 
 uint64_t vms_native_bulk_direct(const struct vms_native_decoder *d) {
-    return d->state == AT_BULK ? d->bulk_left : 0;
+    return d->state == AT_BULK && d->parsed ? d->bulk_left : 0;
 }
 
 void vms_native_bulk_taken(struct vms_native_decoder *d, uint8_t *bytes, size_t n) {
@@ -335,7 +351,7 @@ static enum vms_native_step advance_state(struct vms_native_decoder *d, struct v
             return failed(d, ev);
         *more = !d->parsed;
         return d->parsed ? VMS_NATIVE_STEP_HEAD : VMS_NATIVE_STEP_NEED;
-    case AT_BULK: return give_bulk(d, input, ev);
+    case AT_BULK: return give_bulk(d, input, ev, more);
     case AT_TAG:
         if (!stage(d, input, d->tag, d->tag_len, ev))
             return VMS_NATIVE_STEP_NEED;

@@ -22,7 +22,7 @@ struct vms_native_decoder {
     uint64_t start;  /* of the frame */
     uint64_t number; /* of the frame in the stream */
     bool ended;      /* END has come */
-    bool parsed;     /* the frame's body */
+    bool parsed;     /* the frame's body; one that is bad waits for its tag (SEAL-28) */
 
     struct vms_native_frame frame;
     struct vms_opener *opener;

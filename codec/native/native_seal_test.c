@@ -34,7 +34,8 @@ static void master_of(const struct vms_crypto_ops *crypto, const uint8_t random[
 
 /* ---- writing ---- */
 
-static void write_file(struct sender *s, const struct vms_crypto_ops *crypto,
+/* All but END. */
+static void begin_file(struct sender *s, const struct vms_crypto_ops *crypto,
                        enum vms_suite suite) {
     struct vms_limits limits = vms_limits_default();
     const uint32_t suites[] = {suite};
@@ -67,6 +68,11 @@ static void write_file(struct sender *s, const struct vms_crypto_ops *crypto,
                  VMS_OK);
     f = (struct vms_native_frame){.header.type = VMS_NATIVE_OPAQUE};
     cr_assert_eq(send_frame(s, &f, vms_str("and more of it")), VMS_OK);
+}
+
+static void write_file(struct sender *s, const struct vms_crypto_ops *crypto,
+                       enum vms_suite suite) {
+    begin_file(s, crypto, suite);
     cr_assert_eq(send_end(s), VMS_OK);
 }
 
@@ -195,6 +201,61 @@ Test(native_seal, wrong_key) {
                      VMS_NATIVE_STEP_ERROR);
         cr_assert_eq(err.code, VMS_E_SEAL_TAG);
         cr_assert_eq(k.frames, 0);
+        close_fixture(&f);
+    }
+}
+
+/* A frame whose body is no CBOR, sealed as any. */
+static void send_bad_body(struct sender *s, struct vms_slice bulk) {
+    struct vms_native_header h = {.type = VMS_NATIVE_OPAQUE,
+                                  .epoch = s->sealer.link.epoch,
+                                  .sequence = s->sealer.link.sequence,
+                                  .body_len = 3,
+                                  .bulk_len = (uint32_t)bulk.len};
+    uint8_t header[VMS_NATIVE_HEADER], body[3] = {0xff, 1, 2}, room[100], tag[VMS_NATIVE_TAG];
+    struct vms_seal_piece pieces[2] = {{body, body, sizeof body}, {room, room, bulk.len}};
+    struct vms_error err;
+    memcpy(room, bulk.ptr, bulk.len);
+    vms_header_write(&h, header);
+    cr_assert_eq(vms_sealer_seal(&s->sealer, header, pieces, 2, tag, &err), VMS_OK, "%s",
+                 err.message);
+    sender_append(s, vms_slice(header, sizeof header));
+    sender_append(s, vms_slice(body, sizeof body));
+    sender_append(s, vms_slice(room, bulk.len));
+    sender_append(s, vms_slice(tag, sizeof tag));
+}
+
+static enum vms_code code_of(const struct fixture *f, size_t len, struct keys *k) {
+    struct vms_error err;
+    cr_assert_eq(read_file(f->crypto, vms_slice(f->s.ptr, len), true, k, &err),
+                 VMS_NATIVE_STEP_ERROR);
+    return err.code;
+}
+
+/*
+ * [SEAL-28] [NAT-24] A bad body under a good tag is told as such, with its own offset; under a bad
+ * tag it is the tag that is told, with a suite that enciphers. Its bulk is given to nobody.
+ */
+Test(native_seal, bad_body) {
+    for (int i = 0; i < KEYED_SUITES; i++) {
+        struct fixture f = {.openssl = vms_openssl_new()};
+        struct keys k;
+        bool plain = SUITES[i] == VMS_SUITE_AES_256_GMAC;
+        f.crypto = vms_openssl_ops(f.openssl);
+        begin_file(&f.s, f.crypto, SUITES[i]);
+        size_t at = f.s.len;
+        send_bad_body(&f.s, vms_str("bulk that nobody gets"));
+        cr_assert_eq(code_of(&f, f.s.len, &k), VMS_E_NATIVE_CBOR);
+        cr_assert_null(strstr(k.seen, "nobody"));
+        cr_assert_eq(code_of(&f, f.s.len - 1, &k), plain ? VMS_E_NATIVE_CBOR : VMS_E_TRUNCATED);
+        for (size_t bit = 8 * (at + VMS_NATIVE_HEADER); bit < 8 * f.s.len; bit += 5) {
+            f.s.ptr[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            bool in_body = bit / 8 < at + VMS_NATIVE_HEADER + 3;
+            enum vms_code code = code_of(&f, f.s.len, &k);
+            cr_assert_eq(code, plain ? VMS_E_NATIVE_CBOR : VMS_E_SEAL_TAG, "bit %zu", bit);
+            cr_assert(in_body || !strstr(k.seen, "nobody"));
+            f.s.ptr[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
         close_fixture(&f);
     }
 }

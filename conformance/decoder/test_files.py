@@ -194,6 +194,43 @@ class Files(unittest.TestCase):
         huge = after([12, 4, 0], "BULK", {"ZEROS": 1 << 63, "LAST": 1}, b"x")
         self.refused("LIMIT", huge)
 
+    def test_order_of_channels(self) -> None:
+        """SEAL-20: END tells how the channels take turns in a file."""
+        for swapped in (False, True):
+            writer = Writer()
+            writer.attach(3, 3)
+            before = len(writer.out)
+            writer.frame("OPAQUE", {}, b"a", channel=3)
+            between = len(writer.out)
+            writer.frame("OPAQUE", {}, b"b")
+            behind = len(writer.out)
+            data = writer.end()
+            if swapped:
+                turns = data[between:behind] + data[before:between]
+                self.refused("SESSION_END", data[:before] + turns + data[behind:])
+            else:
+                read(data)
+
+    def test_bad_body(self) -> None:
+        """SEAL-28: a wrong tag goes before what an enciphered body seems to be."""
+        for suite in SUITES:
+            writer = Writer(suite)
+            writer.body = lambda values: b"\xff\x01"  # type: ignore[method-assign]
+            writer.frame("OPAQUE", {}, b"bulk")
+            good = bytes(writer.out)
+            self.refused("NATIVE_CBOR", good, suite)
+            wrong = good[:-1] + bytes([good[-1] ^ 1])
+            self.refused("SEAL_TAG" if suite in seal.ENCIPHERED else "NATIVE_CBOR", wrong, suite)
+
+    def test_opaque_that_says_nothing(self) -> None:
+        writer = Writer()
+        writer.frame("OPAQUE", {})
+        writer.frame("RECORDS", {"RECORDS": [[11, 0, 1]]}, b"x")
+        writer.frame("OPAQUE", {})
+        writer.frame("RECORDS", {"RECORDS": [[11, 0, 1]]}, b"y")
+        _, records = read(writer.end())
+        self.assertEqual(len(records), 2)
+
     def test_pages_of_unknown_blocks(self) -> None:
         writer = Writer()
         writer.pages([0, 3])

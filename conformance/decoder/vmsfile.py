@@ -89,11 +89,12 @@ class Writer:
         self.out += header + rest
         self.next[channel] = sequence + 1
         self.last[channel] = self.epoch[channel]
-        if channel == 0:
-            self.transcript.update(header + rest[len(body) + len(bulk) :])
+        self.transcript.update(header + rest[len(body) + len(bulk) :])
 
     def attach(self, channel: int, kind: int, epoch: int = 1, **other: Any) -> None:
-        self.hello("ATTACH", channel, self.who() | {"KIND": kind, "EPOCH": epoch} | other)
+        whole = self.hello("ATTACH", channel, self.who() | {"KIND": kind, "EPOCH": epoch} | other)
+        tag = 16 if self.suite else 4
+        self.transcript.update(whole[:32] + whole[-tag:])
         self.epoch[channel] = epoch
         self.last.setdefault(channel, 0)
 

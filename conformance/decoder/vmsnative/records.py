@@ -224,10 +224,13 @@ class Channel:
     def _opaque(self, body: Body, offset: int, bulk: bytes) -> list[Record]:
         """OPAQUE frames are together one DEVICE_TAIL record."""
         start, wanted = body.get("OFFSET", 0), self.tail_at
+        nothing = not bulk and not body.has("LAST") and self.tail is None
         if self.count == 0:
             wanted = 0  # behind records it is known only to who makes QEVM of them
         if wanted is not None and start != wanted:
             raise NativeError("TRANSCODE_OFFSET", offset, f"{start}, not {wanted}")
+        if nothing:  # NAT-66: it stands for nothing, and records may follow
+            return []
         self.tail_at = start + len(bulk)
         self.ended = body.has("LAST")
         begun = []

@@ -279,12 +279,13 @@ class Reader:
         header, flow = read.header, self.flows[read.header.channel]
         flow.next = header.sequence + 1
         flow.last_epoch = header.epoch
-        if header.channel == 0 and not self.ended:
+        if not self.ended:  # of a file all channels, in its order (SEAL-20)
             self.transcript.update(header.octets + read.tag)
 
     def _opened(self, read: Frame) -> None:
         header, body = read.header, read.body
         if header.name == "ATTACH":
+            self.transcript.update(header.octets + read.tag)
             self._attach(header, body)
         if header.name in ("HELLO", "RESUME", "RESUMED"):
             self._begin(read)
