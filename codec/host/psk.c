@@ -2,37 +2,37 @@
 #include "host/psk.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+#include <vmstream/crypto.h>
+#include <vmstream/seal.h>
+
+/* What is in the file is judged by vms_psk_walk() alone: what opens a sealed stream opens a TLS
+ * session too, and the other way round (SEAL-19). */
 
 struct entry {
     struct entry *next;
-    size_t identity_len;
-    size_t key_len;
-    char identity[VMS_PSK_IDENTITY_MAX];
-    uint8_t key[VMS_PSK_KEY_MAX];
+    struct vms_psk psk;
 };
 
 struct vms_psk_file {
     struct entry *first;
+    bool no_memory;
     char path[4096];
 };
 
-static struct entry *find(const struct vms_psk_file *file, struct vms_slice identity) {
-    for (struct entry *e = file->first; e; e = e->next)
-        if (vms_slice_eq(vms_slice(e->identity, e->identity_len), identity))
-            return e;
-    return NULL;
-}
-
 bool vms_psk_find(const struct vms_psk_file *file, struct vms_slice identity,
                   struct vms_slice *key) {
-    const struct entry *e = find(file, identity);
-    if (e)
-        *key = vms_slice(e->key, e->key_len);
-    return e != NULL;
+    for (const struct entry *e = file->first; e; e = e->next)
+        if (vms_slice_eq(vms_slice(e->psk.name, e->psk.name_len), identity)) {
+            *key = vms_slice(e->psk.key, e->psk.key_len);
+            return true;
+        }
+    return false;
 }
 
 const char *vms_psk_path(const struct vms_psk_file *file) {
@@ -44,86 +44,45 @@ void vms_psk_free(struct vms_psk_file *file) {
         return;
     for (struct entry *e = file->first, *next; e; e = next) {
         next = e->next;
-        OPENSSL_cleanse(e, sizeof *e);
+        vms_wipe(e, sizeof *e);
         free(e);
     }
     free(file);
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static bool read_key(const char *hex, size_t len, struct entry *e) {
-    if (len == 0 || len % 2 || len / 2 > VMS_PSK_KEY_MAX)
-        return false;
-    for (size_t i = 0; i < len; i += 2) {
-        int high = hex_digit(hex[i]);
-        int low = hex_digit(hex[i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        e->key[i / 2] = (uint8_t)(high << 4 | low);
-    }
-    e->key_len = len / 2;
-    return true;
-}
-
-/* What is wrong with the line, NULL when it was taken. Never quotes it: it holds a secret. */
-static const char *read_line(const char *line, struct vms_psk_file *file, struct entry *e) {
-    size_t len = strcspn(line, "\r\n");
-    const char *colon = memchr(line, ':', len);
-    if (!colon || colon == line)
-        return "it is not identity:hexkey";
-    e->identity_len = (size_t)(colon - line);
-    if (e->identity_len > VMS_PSK_IDENTITY_MAX)
-        return "the identity is longer than 128 bytes";
-    memcpy(e->identity, line, e->identity_len);
-    if (find(file, vms_slice(e->identity, e->identity_len)))
-        return "the identity comes twice";
-    if (!read_key(colon + 1, len - e->identity_len - 1, e))
-        return "the key is not 1 to 256 bytes in hexadecimal";
-    return NULL;
-}
-
-static enum vms_code add_line(const char *line, unsigned number, struct vms_psk_file *file,
-                              struct vms_error *err) {
-    if (strcspn(line, "\r\n") == 0)
-        return VMS_OK;
-    struct entry *e = calloc(1, sizeof *e);
+static void keep(void *ctx, const struct vms_psk *psk) {
+    struct vms_psk_file *file = ctx;
+    struct entry *e = malloc(sizeof *e);
+    file->no_memory |= !e;
     if (!e)
-        return vms_error_set(err, VMS_E_NO_MEMORY, "PSK file");
-    const char *wrong = read_line(line, file, e);
-    if (wrong) {
-        OPENSSL_cleanse(e, sizeof *e);
-        free(e);
-        return vms_error_set(err, VMS_E_CONNECT, "PSK file %.60s line %u: %s", file->path, number,
-                             wrong);
-    }
-    e->next = file->first;
+        return;
+    *e = (struct entry){file->first, *psk};
     file->first = e;
-    return VMS_OK;
 }
 
-static enum vms_code read_lines(FILE *in, struct vms_psk_file *file, struct vms_error *err) {
-    char line[VMS_PSK_IDENTITY_MAX + 2 * VMS_PSK_KEY_MAX + 16];
-    enum vms_code code = VMS_OK;
-    for (unsigned number = 1; code == VMS_OK && fgets(line, sizeof line, in); number++) {
-        if (!strchr(line, '\n') && !feof(in))
-            code = vms_error_set(err, VMS_E_CONNECT, "PSK file %.60s line %u: it is too long",
-                                 file->path, number);
-        else
-            code = add_line(line, number, file, err);
+/* Messages name the file and the line, and quote nothing of it. */
+static enum vms_code parse(struct vms_psk_file *file, struct vms_slice text,
+                           const struct vms_limits *limits, struct vms_error *err) {
+    struct vms_error why = {.clause = ""};
+    if (vms_psk_walk(text, limits, keep, file, &why) != VMS_OK) {
+        const char *detail = strstr(why.message, ": "); /* behind what the code says itself */
+        return vms_error_set(err, why.code, "%.60s: %.120s", file->path, detail ? detail + 2 : "");
     }
-    OPENSSL_cleanse(line, sizeof line);
-    if (code == VMS_OK && ferror(in))
-        return vms_error_set(err, VMS_E_CONNECT, "PSK file %.60s: %s", file->path, strerror(errno));
-    if (code == VMS_OK && !file->first)
-        return vms_error_set(err, VMS_E_CONNECT, "PSK file %.60s: it has no key", file->path);
-    return code;
+    return file->no_memory ? vms_error_set(err, VMS_E_NO_MEMORY, "PSK file") : VMS_OK;
+}
+
+/* One octet more than the limit, so that a file that is too long is seen to be. */
+static enum vms_code read_all(int fd, struct vms_room room, size_t *len) {
+    ssize_t n = 1;
+    *len = 0;
+    while (n > 0 && *len < room.len) {
+        n = read(fd, room.ptr + *len, room.len - *len);
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n > 0)
+            *len += (size_t)n;
+    }
+    return n < 0 ? VMS_E_CONNECT : VMS_OK;
 }
 
 static bool name_file(const char *path, struct vms_psk_file *file) {
@@ -134,16 +93,24 @@ static bool name_file(const char *path, struct vms_psk_file *file) {
 }
 
 static enum vms_code load(const char *path, struct vms_psk_file *file, struct vms_error *err) {
-    char buffer[BUFSIZ]; /* ours, so that the keys in it can be wiped */
+    struct vms_limits limits = vms_limits_default();
+    struct vms_room room = {NULL, (size_t)limits.psk_file_bytes + 1};
+    size_t len = 0;
     if (!name_file(path, file))
         return vms_error_set(err, VMS_E_CONNECT, "PSK file %.60s...: the path is too long", path);
-    FILE *in = fopen(file->path, "re");
-    if (!in)
+    int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return vms_error_set(err, VMS_E_CONNECT, "PSK file %.60s: %s", file->path, strerror(errno));
-    (void)setvbuf(in, buffer, _IOFBF, sizeof buffer);
-    enum vms_code code = read_lines(in, file, err);
-    (void)fclose(in);
-    OPENSSL_cleanse(buffer, sizeof buffer);
+    room.ptr = malloc(room.len);
+    enum vms_code code = room.ptr ? read_all(fd, room, &len) : VMS_E_NO_MEMORY;
+    if (code != VMS_OK)
+        (void)vms_error_set(err, code, "PSK file %.60s: %s", file->path, strerror(errno));
+    (void)close(fd);
+    if (code == VMS_OK)
+        code = parse(file, vms_slice(room.ptr, len), &limits, err);
+    if (room.ptr)
+        vms_wipe(room.ptr, room.len);
+    free(room.ptr);
     return code;
 }
 

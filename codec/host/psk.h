@@ -3,23 +3,22 @@
 #define VMSTREAM_HOST_PSK_H
 
 #include <vmstream/error.h>
+#include <vmstream/seal.h>
 #include <vmstream/slice.h>
 
-/** Longest key of a PSK file, in bytes (OpenSSL's bound for a TLS 1.3 key), and longest identity.
- */
-#define VMS_PSK_KEY_MAX      256u
-#define VMS_PSK_IDENTITY_MAX 128u
+/** The longest identity. */
+#define VMS_PSK_IDENTITY_MAX VMS_PSK_NAME_MAX
 
 /**
- * Pre-shared keys as QEMU's tls-creds-psk and psktool keep them: one "identity:hexkey" a line,
- * empty lines are skipped. Read-only once it is loaded, so threads may share it.
+ * Pre-shared keys for TLS, from the same files as those that seal (SEAL-19): psktool and QEMU's
+ * tls-creds-psk read and write them. Read-only once it is loaded, so threads may share it.
  */
 struct vms_psk_file;
 
 /**
- * Loads path; a directory means the file keys.psk in it. VMS_E_CONNECT (with the line's number)
- * when it cannot be read, a line is malformed, an identity comes twice or there is none;
- * VMS_E_NO_MEMORY. *out is the caller's, to be freed with vms_psk_free().
+ * Loads path; a directory means the file keys.psk in it. VMS_E_CONNECT when it cannot be read,
+ * SEAL_PSK_FILE (with the line's number) when it is not as SEAL-19 says, LIMIT, NO_MEMORY. *out is
+ * the caller's, to be freed with vms_psk_free().
  */
 enum vms_code vms_psk_load(const char *path, struct vms_psk_file **out, struct vms_error *err);
 /** Wipes the keys. NULL is allowed. */

@@ -19,7 +19,8 @@ Test(tls, x509_both_ways) {
 Test(tls, psk_both_ways) {
     char name[100];
     struct tls_ends t;
-    struct vms_tls_config config = psk_config("keys.psk", "other:ffff\n" PSK_LINE);
+    struct vms_tls_config config =
+        psk_config("keys.psk", "other:ffffffffffffffffffffffffffffffff\n" PSK_LINE);
     tls_open(&t, &config, &config);
     talk(&t);
     vms_channel_peer(t.ends.server, name, sizeof name);
@@ -156,7 +157,9 @@ Test(tls, expired_and_revoked) {
 Test(tls, wrong_psk) {
     struct tls_ends t;
     struct vms_tls_config server = psk_config("server.psk", PSK_LINE);
-    struct vms_tls_config client = psk_config("client.psk", "qemu:ffff\nstranger:01\n");
+    struct vms_tls_config client = psk_config(
+        "client.psk",
+        "qemu:ffffffffffffffffffffffffffffffff\nstranger:01010101010101010101010101010101\n");
     tls_meet(&t, &client, &server);
     expect_refusal(&t, "binder does not verify");
     expect_client_failure(&t, "alert");

@@ -77,6 +77,7 @@ static const char *bad_entry(struct vms_slice text, unsigned number, const struc
 }
 
 static void take(const struct line *line, struct vms_psk *out) {
+    *out = (struct vms_psk){0};
     out->name_len = line->name.len;
     memcpy(out->name, line->name.ptr, line->name.len);
     out->key_len = line->hex.len / 2;
@@ -85,24 +86,46 @@ static void take(const struct line *line, struct vms_psk *out) {
             (uint8_t)(hex_digit(line->hex.ptr[2 * i]) << 4 | hex_digit(line->hex.ptr[2 * i + 1]));
 }
 
-static enum vms_code read_all(struct vms_slice text, struct vms_slice name, size_t index,
-                              struct vms_psk *out, struct vms_error *err) {
+enum vms_code vms_psk_walk(struct vms_slice text, const struct vms_limits *limits,
+                           void (*give)(void *ctx, const struct vms_psk *psk), void *ctx,
+                           struct vms_error *err) {
     struct vms_slice rest = text;
     struct line line;
+    struct vms_psk psk;
     unsigned number = 0;
     size_t count = 0;
+    if (text.len > limits->psk_file_bytes)
+        return vms_error_set(err, VMS_E_LIMIT, "psk_file_bytes");
     for (; next_entry(&rest, &line, &number); count++) {
         const char *bad = bad_entry(text, number, &line);
         if (bad)
             return vms_error_set(err, VMS_E_SEAL_PSK_FILE, "line %u: %s", number, bad);
-        if (name.len ? vms_slice_eq(line.name, name) : count == index)
-            take(&line, out);
+        take(&line, &psk);
+        give(ctx, &psk);
+        vms_wipe(&psk, sizeof psk);
     }
-    if (count == 0)
-        return vms_error_set(err, VMS_E_SEAL_PSK_FILE, "it has no key");
-    if (out->key_len)
-        return VMS_OK;
-    int len = (int)(name.len < 64 ? name.len : 64); /* [SEAL-23] */
+    return count ? VMS_OK : vms_error_set(err, VMS_E_SEAL_PSK_FILE, "it has no key");
+}
+
+/* ---- one key ---- */
+
+struct wanted {
+    struct vms_slice name; /* empty: by its place */
+    size_t index;
+    struct vms_psk *out;
+};
+
+static void take_wanted(void *ctx, const struct vms_psk *psk) {
+    struct wanted *w = ctx;
+    bool by_name = w->name.len && vms_slice_eq(vms_slice(psk->name, psk->name_len), w->name);
+    if (by_name || (!w->name.len && w->index == 0))
+        *w->out = *psk;
+    w->index--;
+}
+
+/* [SEAL-23] */
+static enum vms_code not_there(struct vms_slice name, size_t index, struct vms_error *err) {
+    int len = (int)(name.len < 64 ? name.len : 64);
     return name.len ? vms_error_set(err, VMS_E_SEAL_PSK_IDENTITY, "identity '%.*s'", len, name.ptr)
                     : vms_error_set(err, VMS_E_SEAL_PSK_IDENTITY, "number %zu", index);
 }
@@ -110,10 +133,11 @@ static enum vms_code read_all(struct vms_slice text, struct vms_slice name, size
 enum vms_code vms_psk_parse(struct vms_slice text, struct vms_slice name, size_t index,
                             const struct vms_limits *limits, struct vms_psk *out,
                             struct vms_error *err) {
+    struct wanted wanted = {name, index, out};
     *out = (struct vms_psk){0};
-    if (text.len > limits->psk_file_bytes)
-        return vms_error_set(err, VMS_E_LIMIT, "psk_file_bytes");
-    enum vms_code code = read_all(text, name, index, out, err);
+    enum vms_code code = vms_psk_walk(text, limits, take_wanted, &wanted, err);
+    if (code == VMS_OK && !out->key_len)
+        return not_there(name, index, err);
     if (code != VMS_OK)
         vms_wipe(out, sizeof *out);
     return code;

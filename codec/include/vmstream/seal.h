@@ -259,4 +259,12 @@ enum vms_code vms_psk_parse(struct vms_slice text, struct vms_slice name, size_t
                             const struct vms_limits *limits, struct vms_psk *out,
                             struct vms_error *err);
 
+/**
+ * Checks a whole key file and gives every key of it, in order; what take() is given holds for the
+ * call alone. Errors as above: what was given before one is worthless.
+ */
+enum vms_code vms_psk_walk(struct vms_slice text, const struct vms_limits *limits,
+                           void (*take)(void *ctx, const struct vms_psk *psk), void *ctx,
+                           struct vms_error *err);
+
 #endif
