@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/multifd_plain.h"
+#include "tool/convert_machine.h"
 #include "tool/native_in.h"
 #include "tool/native_options.h"
 #include "tool/output.h"
@@ -164,6 +165,24 @@ static enum vms_code attach(struct channel *c, struct vms_error *err) {
     return vms_native_writer_open(c->convert->writer, c->channel->kind, &c->number, err);
 }
 
+static enum vms_code make_writer(struct convert_native *convert, struct vms_error *err) {
+    const struct tool_options *o = convert->options;
+    char machine[VMS_NAME_MAX + 1];
+    convert_machine(&convert->migration, machine);
+    struct vms_native_writer_config config = {
+        .fd = convert->fd,
+        .machine = vms_str(machine), /* [TRC-22] */
+        .suite = convert->native.suite,
+        .psk = convert->native.has_psk ? &convert->native.psk : NULL,
+        .limits = o->limits,
+        .dialect = o->dialect_text ? vms_str(o->dialect_text) : vms_slice(NULL, 0),
+        .packed = convert->native.packer != NULL,
+    };
+    convert->writer = vms_native_writer_new(&config, err);
+    return convert->writer ? VMS_OK : err->code;
+}
+
+/* Of a native input the first channel comes behind its HELLO, which ours repeats. */
 static enum vms_code open_sink(void *ctx, struct migration_channel *channel,
                                struct vms_pump_sink *out, struct vms_error *err) {
     struct convert_native *convert = ctx;
@@ -171,7 +190,8 @@ static enum vms_code open_sink(void *ctx, struct migration_channel *channel,
     *c = (struct channel){.convert = convert, .channel = channel};
     vms_qevm_encoder_init(&c->count, channel->number, &convert->options->dialect);
     *out = (struct vms_pump_sink){&SINK_OPS, c};
-    if (make_to(c, err) != VMS_OK)
+    if (make_to(c, err) != VMS_OK ||
+        (convert->migration.native && !convert->writer && make_writer(convert, err) != VMS_OK))
         return err->code;
     return convert->writer ? attach(c, err) : VMS_OK;
 }
@@ -187,16 +207,7 @@ static int make_output(struct convert_native *convert) {
     if (convert->fd < 0)
         return tool_local("%s: %s", o->output, strerror(errno));
     convert->created = !standard;
-    struct vms_native_writer_config config = {
-        .fd = convert->fd,
-        .suite = convert->native.suite,
-        .psk = convert->native.has_psk ? &convert->native.psk : NULL,
-        .limits = o->limits,
-        .dialect = o->dialect_text ? vms_str(o->dialect_text) : vms_slice(NULL, 0),
-        .packed = convert->native.packer != NULL,
-    };
-    convert->writer = vms_native_writer_new(&config, &err);
-    if (!convert->writer)
+    if (!convert->migration.native && make_writer(convert, &err) != VMS_OK)
         return tool_local("%s: %s", o->output, err.message);
     for (size_t i = 0; i < convert->migration.count; i++)
         if (attach(&convert->channels[i], &err) != VMS_OK)
@@ -255,6 +266,8 @@ static int end_channel(struct channel *c) {
 static int finish(struct convert_native *convert) {
     struct vms_error err;
     int status = finish_cut(convert);
+    if (!convert->writer && make_writer(convert, &err) != VMS_OK)
+        return tool_local("%s: %s", convert->options->output, err.message);
     for (size_t i = 0; status == TOOL_DONE && i < convert->migration.count; i++)
         status = end_channel(&convert->channels[i]);
     if (status != TOOL_DONE)

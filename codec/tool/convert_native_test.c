@@ -97,7 +97,19 @@ static void check_outputs(const char *output, const char *how) {
     }
 }
 
-/* [TRC-1] [TRC-18] [TRC-19] [TRC-20] */
+static void expect_machine(char *native, const char *psk) {
+    struct tool_options o = options_of(&native, 1, NULL, NULL);
+    struct vms_ram_image_config config = vms_ram_image_config_default();
+    struct load load;
+    o.psk = psk;
+    struct vms_error err;
+    cr_assert_eq(load_open(&load, &o, VMS_QEVM_MAIN, &config, NULL, NULL), TOOL_DONE);
+    cr_assert_eq(migration_run(&load.migration, &err), VMS_OK, "%s", err.message);
+    cr_assert_str_eq(native_input_info(load.migration.native)->machine, "pc-i440fx-11.1");
+    load_close(&load);
+}
+
+/* [TRC-1] [TRC-18] [TRC-19] [TRC-20] [TRC-22] */
 Test(convert_native, there_and_back) {
     static const struct {
         const char *seal, *pack;
@@ -112,6 +124,7 @@ Test(convert_native, there_and_back) {
         o.pack = ways[i].pack;
         o.psk = keyed ? psk : NULL;
         cr_assert_eq(tool_convert(&o), TOOL_DONE, "%zu", i);
+        expect_machine(native, o.psk);
         struct tool_options b = options_of(&native, 1, "qevm", back);
         b.psk = o.psk;
         cr_assert_eq(tool_convert(&b), TOOL_DONE, "%zu", i);
@@ -123,6 +136,7 @@ Test(convert_native, there_and_back) {
         n.psk = o.psk;
         n.seal = keyed ? "gmac" : NULL;
         cr_assert_eq(tool_convert(&n), TOOL_DONE);
+        expect_machine(again, o.psk);
         b.files = &again;
         cr_assert_eq(tool_convert(&b), TOOL_DONE);
         check_outputs(back, "again");
