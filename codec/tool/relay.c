@@ -240,6 +240,7 @@ static void clean_up(struct relay *r) {
     vms_cancel_free(r->interrupt);
     psk_text_free(&r->psk);
     pthread_mutex_destroy(&r->mutex);
+    pthread_mutex_destroy(&r->arrivals);
     pthread_mutex_destroy(&r->learn);
     pthread_cond_destroy(&r->changed);
 }
@@ -249,6 +250,7 @@ static int set_up(struct relay *r) {
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&r->mutex, NULL);
+    pthread_mutex_init(&r->arrivals, NULL);
     pthread_mutex_init(&r->learn, NULL);
     pthread_cond_init(&r->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);

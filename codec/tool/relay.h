@@ -74,10 +74,13 @@ struct relay {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     struct relay_lane lanes[RELAY_LANES];
+    pthread_mutex_t arrivals;        /* held while one is accepted; before mutex */
     pthread_t starting[RELAY_LANES]; /* source: one for each connection that came */
     unsigned started;
-    unsigned recoveries; /* recovery connections so far */
-    unsigned rp_ended;   /* return paths that are over, in their order */
+    unsigned arriving;         /* accepted, and not yet connected at the other end */
+    atomic_bool listen_coming; /* LISTEN is held back: what is silent is the preempt channel */
+    unsigned recoveries;       /* recovery connections so far */
+    unsigned rp_ended;         /* return paths that are over, in their order */
     bool linked, done;
     bool failed;
     struct vms_error error;
@@ -107,6 +110,11 @@ void relay_say(struct relay *r, const char *fmt, ...) __attribute__((format(prin
 void relay_run_source(struct relay *r);
 void relay_run_destination(struct relay *r);
 void relay_attached(void *ctx, uint16_t channel, uint32_t kind);
+/** A connection is on its way no more: it is connected at the other end, or was dropped. */
+void relay_arrived(struct relay *r);
+/** [RLY-15] Before LISTEN goes on: waits until all connections that QEMU has made by now are
+ * connected at the other end. */
+enum vms_code relay_hold_listen(struct relay *r, struct vms_error *err);
 
 /* relay_up.c: reads a connection to its end and sends it. VMS_OK: at its end in good order, or one
  * that a recovery can follow. */

@@ -13,6 +13,8 @@ struct pass {
     struct vms_qevm_decoder *decoder;
     uint8_t *buffer;
     bool unchecked, adopted;
+    bool listen;                /* POSTCOPY_LISTEN is in what was read last, */
+    uint64_t listen_at, passed; /* there; octets written */
 };
 
 static bool make(struct pass *p) {
@@ -38,9 +40,14 @@ static void unmake(struct pass *p) {
     free(p->buffer);
 }
 
-static void learn(struct relay *r, const struct vms_record *record) {
-    if (record->type == VMS_R_COMMAND && record->u.command.command == VMS_CMD_POSTCOPY_LISTEN)
+static void learn(struct pass *p, const struct vms_record *record) {
+    struct relay *r = p->relay;
+    bool command = record->type == VMS_R_COMMAND && p->kind == VMS_QEVM_MAIN;
+    if (command && record->u.command.command == VMS_CMD_POSTCOPY_LISTEN) {
+        p->listen = true;
+        p->listen_at = record->offset;
         atomic_store(&r->postcopy, true);
+    }
     if (record->type == VMS_R_RP_SHUT && record->u.value == 0)
         atomic_store(&r->shut_seen, true);
 }
@@ -68,7 +75,7 @@ static enum vms_code check(struct pass *p, struct vms_slice input, struct vms_er
             return err->code;
         }
         if (step == VMS_STEP_RECORD)
-            learn(p->relay, &ev.record);
+            learn(p, &ev.record);
     }
 }
 
@@ -84,6 +91,23 @@ static enum vms_code finish(struct pass *p, struct vms_error *err) {
     return VMS_OK;
 }
 
+/* A QEMU that has said SHUT 0 may close before it has read the last octets. */
+static enum vms_code write_on(struct pass *p, struct vms_slice data, struct vms_error *err) {
+    p->passed += data.len;
+    enum vms_code code = data.len ? vms_channel_write_all(p->to, data, err) : VMS_OK;
+    return code == VMS_E_PEER_CLOSED && atomic_load(&p->relay->shut_seen) ? VMS_OK : code;
+}
+
+/* [RLY-15] What is before LISTEN goes, then LISTEN waits for QEMU's other connections. */
+static enum vms_code up_to_listen(struct pass *p, struct vms_slice *data, struct vms_error *err) {
+    uint64_t before = p->listen_at > p->passed ? p->listen_at - p->passed : 0;
+    struct vms_slice head = vms_slice_head(*data, before < data->len ? (size_t)before : data->len);
+    *data = vms_slice_tail(*data, head.len);
+    p->listen = false;
+    enum vms_code code = write_on(p, head, err);
+    return code == VMS_OK ? relay_hold_listen(p->relay, err) : code;
+}
+
 static enum vms_code pass_some(struct pass *p, size_t n, bool known, struct vms_error *err) {
     struct vms_slice data = vms_slice(p->buffer, n);
     enum vms_code code = VMS_OK;
@@ -94,8 +118,9 @@ static enum vms_code pass_some(struct pass *p, size_t n, bool known, struct vms_
     if (code != VMS_OK && known)
         return code;
     p->unchecked |= code != VMS_OK; /* RLY-5: its kind was guessed */
-    code = vms_channel_write_all(p->to, data, err);
-    return code == VMS_E_PEER_CLOSED && atomic_load(&p->relay->shut_seen) ? VMS_OK : code;
+    if (p->listen && up_to_listen(p, &data, err) != VMS_OK)
+        return err->code;
+    return write_on(p, data, err);
 }
 
 static enum vms_code pass_all(struct relay *r, struct vms_channel *from, struct vms_channel *to,
@@ -159,6 +184,7 @@ static enum vms_code connect_on(struct relay_lane *lane, struct vms_error *err) 
 
 enum vms_code relay_pass_lane(struct relay_lane *lane, bool known, struct vms_error *err) {
     enum vms_code code = connect_on(lane, err);
+    relay_arrived(lane->relay);
     if (code != VMS_OK)
         return code;
     lane->reverse_runs = pthread_create(&lane->reverse, NULL, reverse_main, lane) == 0;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/wait.h"
 #include "tool/relay.h"
+#include <poll.h>
 #include <stdlib.h>
 
 /* The source's side: QEMU's connections come in, each becomes a channel of the session. */
@@ -33,7 +35,8 @@ static enum vms_code sniff(struct relay *r, struct vms_channel *c, enum vms_qevm
     for (;;) {
         vms_channel_set_timeouts(c, RELAY_SILENT_MS / 5, -1);
         enum vms_code code = vms_channel_peek(c, (struct vms_room){magic, sizeof magic}, &n, err);
-        bool silent = code == VMS_E_TIMEOUT && relay_now_ms() - begin >= RELAY_SILENT_MS;
+        bool late = relay_now_ms() - begin >= RELAY_SILENT_MS || atomic_load(&r->listen_coming);
+        bool silent = code == VMS_E_TIMEOUT && late;
         if (code != VMS_OK && code != VMS_E_TIMEOUT)
             return code;
         if (code == VMS_OK || (silent && main_is_there(r)) || relay_failed(r))
@@ -97,11 +100,36 @@ struct arrival {
     struct vms_channel *channel;
 };
 
+void relay_arrived(struct relay *r) {
+    pthread_mutex_lock(&r->mutex);
+    r->arriving--;
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->mutex);
+}
+
 static void drop(struct relay *r, struct vms_channel *c, const struct vms_error *err) {
     struct vms_error ignored;
     if (!relay_failed(r))
         relay_say(r, "%.100s: %s", vms_channel_name(c), err->message);
     (void)vms_channel_close(c, &ignored);
+    relay_arrived(r);
+}
+
+/* [RLY-15] A frame that says nothing: once it is acknowledged, relay B has connected to QEMU. */
+static enum vms_code announce(struct relay *r, uint16_t channel, struct vms_error *err) {
+    struct vms_native_out out = {.bulk_count = 0};
+    out.frame.header.type = VMS_NATIVE_OPAQUE;
+    return vms_native_link_send(r->link, channel, &out, err);
+}
+
+static enum vms_code attach(struct relay *r, const struct relay_lane *lane, struct vms_error *err) {
+    enum vms_code code = VMS_OK;
+    if (lane->channel)
+        code = vms_native_link_attach(r->link, lane->channel, (uint32_t)lane->kind + 1, err);
+    if (code == VMS_OK && lane->kind == VMS_QEVM_PREEMPT)
+        code = announce(r, lane->channel, err);
+    relay_arrived(r);
+    return code;
 }
 
 static void *lane_main(void *arg) {
@@ -123,8 +151,8 @@ static void *lane_main(void *arg) {
     }
     if (!r->link)
         code = relay_pass_lane(lane, known, &err);
-    else if (lane->channel)
-        code = vms_native_link_attach(r->link, lane->channel, (uint32_t)kind + 1, &err);
+    else
+        code = attach(r, lane, &err);
     if (code == VMS_OK && r->link)
         code = relay_up(r, lane->qemu, lane->channel, kind, known, &lane->bytes, &err);
     if (code != VMS_OK)
@@ -228,19 +256,59 @@ static bool all_over(struct relay *r) {
     return over;
 }
 
+/* Accepting and counting are one step: who finds nothing there knows that all are counted. */
+static enum vms_code take_arrival(struct relay *r, int timeout_ms, struct vms_channel **c,
+                                  struct vms_error *err) {
+    int fd = vms_listener_fd(r->listener);
+    if (fd >= 0 && timeout_ms)
+        (void)vms_wait_fd(fd, POLLIN, vms_deadline_in(timeout_ms), r->cancel, NULL);
+    pthread_mutex_lock(&r->arrivals);
+    enum vms_code code = vms_listener_accept(r->listener, 0, c, err);
+    pthread_mutex_lock(&r->mutex);
+    r->arriving += code == VMS_OK;
+    pthread_mutex_unlock(&r->mutex);
+    pthread_mutex_unlock(&r->arrivals);
+    return code;
+}
+
+static bool start_thread(struct relay *r, struct arrival *a) {
+    pthread_mutex_lock(&r->arrivals);
+    bool started = r->started < RELAY_LANES &&
+                   pthread_create(&r->starting[r->started], NULL, lane_main, a) == 0;
+    r->started += started;
+    pthread_mutex_unlock(&r->arrivals);
+    return started;
+}
+
 static void start_lane(struct relay *r, struct vms_channel *c) {
     struct arrival *a = malloc(sizeof *a);
     struct vms_error err = {.clause = ""};
     if (a)
         *a = (struct arrival){r, c};
-    if (a && !relay_failed(r) && r->started < RELAY_LANES &&
-        pthread_create(&r->starting[r->started], NULL, lane_main, a) == 0) {
-        r->started++;
+    if (a && !relay_failed(r) && start_thread(r, a))
         return;
-    }
     free(a);
     (void)vms_error_set(&err, VMS_E_LIMIT, "too many connections");
     drop(r, c, &err); /* says nothing when the relay has failed */
+}
+
+/*
+ * QEMU has made its preempt channel before it says LISTEN: it waits to be accepted, or is, and may
+ * be silent. Nothing here waits for ever: a handshake has RELAY_OPEN_MS, silence ends now, joining
+ * and the acknowledgement end with the session at the latest, which the user's times bound.
+ */
+enum vms_code relay_hold_listen(struct relay *r, struct vms_error *err) {
+    struct vms_channel *c = NULL;
+    atomic_store(&r->listen_coming, true);
+    while (!vms_listener_is_single(r->listener) && take_arrival(r, 0, &c, err) == VMS_OK)
+        start_lane(r, c);
+    pthread_mutex_lock(&r->mutex);
+    while (r->arriving && !r->failed)
+        pthread_cond_wait(&r->changed, &r->mutex);
+    bool preempt = r->link && r->lanes[RELAY_PREEMPT].open && !r->failed;
+    pthread_mutex_unlock(&r->mutex);
+    *err = (struct vms_error){.clause = ""};
+    return preempt ? vms_native_link_acknowledged(r->link, RELAY_PREEMPT, err) : VMS_OK;
 }
 
 /* A paused postcopy is waited for as long as a cut link is. */
@@ -273,7 +341,7 @@ static void accept_lanes(struct relay *r, pthread_t *rp, bool *rp_runs) {
         if (single && r->started)
             relay_wait(r, 200);
         else
-            code = vms_listener_accept(r->listener, 200, &c, &err);
+            code = take_arrival(r, 200, &c, &err);
         check_pause(r, &paused_at);
         if (code == VMS_OK && r->link && !r->linked && open_link(r))
             *rp_runs = pthread_create(rp, NULL, rp_main, r) == 0;

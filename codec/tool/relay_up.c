@@ -158,10 +158,14 @@ static enum vms_code end(struct up *u) {
 
 /* ---- decoding ---- */
 
+static bool is_listen(const struct vms_record *record) {
+    return record->type == VMS_R_COMMAND && record->u.command.command == VMS_CMD_POSTCOPY_LISTEN;
+}
+
 /* What the relay itself must know of the stream. */
 static void learn(struct up *u, const struct vms_record *record) {
     struct relay *r = u->relay;
-    if (record->type == VMS_R_COMMAND && record->u.command.command == VMS_CMD_POSTCOPY_LISTEN)
+    if (is_listen(record))
         atomic_store(&r->postcopy, true);
     if (record->type == VMS_R_RP_SHUT && record->u.value == 0)
         atomic_store(&r->shut_seen, true);
@@ -195,6 +199,21 @@ static bool may_be_opaque(const struct up *u) {
     return !u->known && u->offset <= RELAY_BUFFER && vms_to_native_waiting(u->native) == 0;
 }
 
+/*
+ * [RLY-15] LISTEN waits for QEMU's other connections, and what was before it goes first: relay B
+ * makes its main connection with the first octets, and the others behind that one (RLY-3).
+ */
+static enum vms_code on_record(struct up *u, const struct vms_record *record) {
+    enum vms_code code = VMS_OK;
+    learn(u, record);
+    if (u->kind == VMS_QEVM_MAIN && is_listen(record)) {
+        code = flush(u);
+        if (code == VMS_OK)
+            code = relay_hold_listen(u->relay, u->err);
+    }
+    return code == VMS_OK ? give_record(u, record) : code;
+}
+
 static enum vms_code feed(struct up *u, struct vms_slice all) {
     struct vms_slice input = all;
     struct vms_event ev;
@@ -215,9 +234,7 @@ static enum vms_code feed(struct up *u, struct vms_slice all) {
             return u->err->code ? u->err->code : vms_error_set(u->err, VMS_E_TRAILING_BYTES, NULL);
         }
         any = true;
-        if (step == VMS_STEP_RECORD)
-            learn(u, &ev.record);
-        code = step == VMS_STEP_RECORD ? give_record(u, &ev.record) : give_bulk(u, ev.bulk);
+        code = step == VMS_STEP_RECORD ? on_record(u, &ev.record) : give_bulk(u, ev.bulk);
     }
     vms_to_native_settle(u->native);
     return code;

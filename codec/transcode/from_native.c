@@ -119,12 +119,21 @@ static enum vms_code begin_frame(struct vms_from_native *t, const struct vms_nat
     }
 }
 
+/* [NAT-66] Neither octets nor their end. */
+static bool says_nothing(const struct vms_native_frame *frame, struct vms_slice bulk) {
+    return frame->header.type == VMS_NATIVE_OPAQUE && !frame->u.opaque.last && !bulk.len;
+}
+
 enum vms_code vms_from_native_frame(struct vms_from_native *t, const struct vms_native_frame *frame,
                                     struct vms_slice bulk) {
     if (t->error.code)
         return VMS_OK;
     if (t->frame)
         return VMS_E_MISUSE;
+    if (says_nothing(frame, bulk) && !t->over && !t->encoder.bulk_left) {
+        (void)begin_opaque(t, &frame->u.opaque);
+        return VMS_OK;
+    }
     t->bulk = bulk;
     t->zeros = 0;
     t->next = 0;

@@ -284,6 +284,19 @@ Test(from_native, opaque_offset) {
     reader_free(r);
 }
 
+/* [NAT-66] */
+Test(from_native, opaque_that_says_nothing) {
+    struct reader *r = reader_new(VMS_QEVM_MAIN);
+    struct vms_native_frame nothing = opaque(0, false), later = opaque(8, false);
+    cr_assert_eq(give(r, &nothing, 0), VMS_OK);
+    cr_assert_eq(one_record(r, eos(), 0), VMS_OK);
+    cr_assert_eq(give(r, &later, 0), VMS_OK);
+    cr_assert_eq(one_record(r, eos(), 0), VMS_OK);
+    cr_assert_eq(r->len, 16);
+    cr_assert_eq(give(r, &nothing, 0), VMS_E_TRANSCODE_OFFSET);
+    reader_free(r);
+}
+
 /* Two frames in hand are one too many; a reader with no memory is none. */
 Test(from_native, misuse) {
     struct reader *r = reader_new(VMS_QEVM_MAIN);

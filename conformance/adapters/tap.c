@@ -25,6 +25,7 @@ struct flow {
     int to;     // -1: nowhere
     int file;   // -1: not recorded
     bool ended; // `from` has sent its last byte, and `to` has been told
+    const bool *held;
     size_t start;
     size_t length;
     uint64_t total;
@@ -33,6 +34,7 @@ struct flow {
 
 struct connection {
     struct flow flows[2]; // forward, reverse
+    uint64_t before;      // what connection 0 had sent
     bool open;
 };
 
@@ -47,6 +49,7 @@ struct vms_tap {
     pthread_cond_t changed;
     bool stop;
     bool cut;
+    bool held[2]; // by flow
     unsigned count;
     struct connection connections[VMS_TAP_MAX_CONNECTIONS];
     char error[256];
@@ -138,7 +141,7 @@ static void set_nonblocking(int fd) {
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-static void accept_connection(struct vms_tap *tap) {
+static void accept_connection(struct vms_tap *tap, uint64_t before) {
     int near = accept4(tap->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct connection *connection;
     int far = -1;
@@ -164,6 +167,9 @@ static void accept_connection(struct vms_tap *tap) {
     connection->flows[0].from = connection->flows[1].to = near;
     connection->flows[1].from = connection->flows[0].to = far;
     connection->flows[1].ended = far < 0;
+    connection->flows[0].held = &tap->held[0];
+    connection->flows[1].held = &tap->held[1];
+    connection->before = before;
     connection->open = true;
     tap->count++;
     if (connection->flows[0].buffer == NULL || connection->flows[1].buffer == NULL) {
@@ -250,6 +256,9 @@ static void make_set(struct vms_tap *tap, struct poll_set *set) {
         for (int way = 0; way < 2 && tap->connections[i].open; way++) {
             struct flow *flow = &tap->connections[i].flows[way];
 
+            if (*flow->held) {
+                continue;
+            }
             if (flow->length > 0) {
                 add_to_set(set, flow->to, POLLOUT, flow);
             } else if (!flow->ended) {
@@ -286,20 +295,25 @@ static void close_finished(struct vms_tap *tap) {
     }
 }
 
+// Who connects and then writes on another connection is looked for behind that read, so that its
+// `before` is never too high.
 static void handle_set(struct vms_tap *tap, struct poll_set *set) {
+    uint64_t before = tap->connections[0].flows[0].total;
+
     for (nfds_t i = 2; i < set->count; i++) {
         struct flow *flow = set->flows[i];
 
-        if (set->fds[i].revents != 0 && flow->length > 0) {
+        if (set->fds[i].revents == 0 || *flow->held) { // held since the set was made
+            continue;
+        }
+        if (flow->length > 0) {
             drain(flow);
-        } else if (set->fds[i].revents != 0) {
+        } else {
             fill(tap, flow);
         }
     }
     close_finished(tap);
-    if (set->fds[1].revents != 0) {
-        accept_connection(tap);
-    }
+    accept_connection(tap, before);
     handle_requests(tap);
 }
 
@@ -434,6 +448,14 @@ void vms_tap_cut(struct vms_tap *tap) {
     }
 }
 
+void vms_tap_hold(struct vms_tap *tap, bool forward, bool reverse) {
+    pthread_mutex_lock(&tap->lock);
+    tap->held[0] = forward;
+    tap->held[1] = reverse;
+    wake(tap);
+    pthread_mutex_unlock(&tap->lock);
+}
+
 int vms_tap_wait_connections(struct vms_tap *tap, unsigned count, int timeout_ms) {
     return wait_until(tap, has_count, 0, count, timeout_ms);
 }
@@ -462,6 +484,7 @@ struct vms_tap_connection vms_tap_connection(struct vms_tap *tap, unsigned index
     if (index < tap->count) {
         result.forward = tap->connections[index].flows[0].total;
         result.reverse = tap->connections[index].flows[1].total;
+        result.before = tap->connections[index].before;
         result.open = tap->connections[index].open;
     }
     pthread_mutex_unlock(&tap->lock);

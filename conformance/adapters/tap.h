@@ -27,6 +27,7 @@ struct vms_tap_options {
 struct vms_tap_connection {
     uint64_t forward; ///< bytes that the connecting side sent
     uint64_t reverse; ///< bytes that came back
+    uint64_t before;  ///< bytes that connection 0 had sent, but for those read as this one came
     bool open;
 };
 
@@ -38,6 +39,10 @@ struct vms_tap *vms_tap_start(const struct vms_tap_options *options, char *error
 /// accepting new ones. When it returns the sockets are closed and the files complete; they can hold
 /// bytes that the receiver has not got.
 void vms_tap_cut(struct vms_tap *tap);
+
+/// Carries nothing in a direction until it is told otherwise: what was sent waits, here and in the
+/// sockets, and so does the news that a sender is gone. A cut drops what waits here.
+void vms_tap_hold(struct vms_tap *tap, bool forward, bool reverse);
 
 /// Waits until at least `count` connections have been accepted. -1: not in time.
 int vms_tap_wait_connections(struct vms_tap *tap, unsigned count, int timeout_ms);

@@ -171,6 +171,25 @@ Test(tap, a_slow_reader_loses_nothing) {
     free(got);
 }
 
+Test(tap, a_held_direction_waits) {
+    char octet;
+    int near, far;
+
+    start(true);
+    near = connect_near();
+    far = accept(listener, NULL, NULL);
+    vms_tap_hold(tap, true, false);
+    send_text(near, "waits");
+    send_text(far, "passes");
+    expect_text(near, "passes");
+    cr_expect_eq(vms_tap_connection(tap, 0).forward, 0);
+    cr_expect_eq(recv(far, &octet, 1, MSG_DONTWAIT), -1);
+    vms_tap_hold(tap, false, false);
+    expect_text(far, "waits");
+    close(near);
+    close(far);
+}
+
 Test(tap, a_cut_ends_both_sides_and_new_connections_work) {
     char byte;
     int near;

@@ -11,16 +11,15 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vmstream/qevm.h>
 
 enum {
     HEARTBEAT_MS = 60000,
     FLOW_BYTES = 256 * 1024, /* between two cuts of the link */
     MIGRATE_MS = 150000,
     EXIT_MS = 30000,
-    LISTEN_MS = 20000,
     GUEST_PAGES = 4096,
     PER_TICK = 96,
-    ARGS = 48,
 };
 
 void rig_path_of(const struct rig *g, const char *name, char *out, size_t size) {
@@ -47,7 +46,7 @@ static struct vms_qemu *start_qemu(struct rig *g, bool incoming) {
     struct vms_qemu_options o = {
         .version = or72(incoming ? g->what->destination : g->what->source),
         .machine = g->what->machine ? g->what->machine : "pc",
-        .memory = "32776K", /* E-55 */
+        .memory = g->what->memory ? g->what->memory : "32776K", /* E-55 */
         .args = args,
         .name = incoming ? "destination" : "source",
         .incoming = incoming,
@@ -65,8 +64,8 @@ static void start_qemus(struct rig *g) {
     char image[128], uri[160];
     rig_path_of(g, "guest.img", image, sizeof image);
     vms_guest_defaults(&g->live.guest);
-    g->live.guest.pages = GUEST_PAGES;
-    g->live.guest.prefill = GUEST_PAGES / 2;
+    g->live.guest.pages = g->what->pages ? g->what->pages : GUEST_PAGES;
+    g->live.guest.prefill = g->what->pages ? g->what->pages : GUEST_PAGES / 2;
     g->live.guest.mode = VMS_GUEST_RANDOM;
     g->live.guest.zero = 13;
     g->live.guest.run_shift = 2;
@@ -90,108 +89,13 @@ static void start_qemus(struct rig *g) {
                   vms_qemu_error(g->src));
 }
 
-/* ---- relays ---- */
-
-static const char *program(void) {
-    static char path[512];
-    const char *build = getenv("VMSTREAM_BUILD");
-    (void)snprintf(path, sizeof path, "%s/vmstream", build ? build : "build");
-    return path;
-}
-
-static size_t add(const char **argv, size_t n, const char *const *more) {
-    for (; more && *more && n < ARGS - 1; more++)
-        argv[n++] = *more;
-    argv[n] = NULL;
-    return n;
-}
-
-static pid_t spawn(struct rig *g, bool first, const char *listen, const char *connect) {
-    char keys[128], tls[128], report[128], log[128];
-    const char *argv[ARGS] = {program(),
-                              "relay",
-                              "--listen",
-                              listen,
-                              "--connect",
-                              connect,
-                              "--report",
-                              report,
-                              first ? "--connect-wire" : "--listen-wire",
-                              g->what->plain ? "qevm" : "native"};
-    size_t n = 10;
-    rig_path_of(g, "keys.psk", keys, sizeof keys);
-    rig_path_of(g, "tls", tls, sizeof tls);
-    rig_path_of(g, first ? "a.json" : "b.json", report, sizeof report);
-    rig_path_of(g, first ? "a.log" : "b.log", log, sizeof log);
-    if (g->what->plain)
-        n = add(argv, n, LIST("--listen-wire", "qevm"));
-    if (g->what->tls)
-        n = add(argv, n, LIST("--tls-creds", tls));
-    else if (!g->what->no_key)
-        n = add(argv, n, LIST("--psk", keys));
-    n = add(argv, n, g->what->options);
-    if (first)
-        (void)add(argv, n, g->what->a_options);
-    return live_spawn(argv, log, NULL);
-}
-
-const char *rig_log_of(struct rig *g, const char *name) {
-    static char text[2][2000];
-    static int turn;
-    char path[128], *out = text[turn ^= 1];
-    rig_path_of(g, name, path, sizeof path);
-    FILE *f = fopen(path, "re");
-    size_t n = f ? fread(out, 1, sizeof text[0] - 1, f) : 0;
-    out[n] = 0;
-    if (f)
-        fclose(f);
-    return out;
-}
-
-/* Both relays say when they listen. */
-static void wait_for_listening(struct rig *g, const char *log) {
-    int ms = 0;
-    while (!strstr(rig_log_of(g, log), "listening on ") && ms < LISTEN_MS) {
-        (void)usleep(10000);
-        ms += 10;
-    }
-    cr_assert_lt(ms, LISTEN_MS, "%s", rig_log_of(g, log));
-}
-
-static void start_relays(struct rig *g) {
-    char b_listen[160], b_connect[160], a_listen[160], a_connect[160], near[128], far[128];
-    rig_path_of(g, "tap", near, sizeof near);
-    rig_path_of(g, "link", far, sizeof far);
-    (void)snprintf(b_listen, sizeof b_listen, g->what->tls ? "tls:localhost:0" : "unix:%s", far);
-    (void)snprintf(b_connect, sizeof b_connect, "unix:%s/dst", g->live.dir);
-    (void)snprintf(a_listen, sizeof a_listen, "unix:%s/src", g->live.dir);
-    (void)snprintf(a_connect, sizeof a_connect, "unix:%s", near);
-    if (g->what->plain) {
-        g->a = spawn(g, true, a_listen, b_connect);
-        wait_for_listening(g, "a.log");
-        return;
-    }
-    g->b = spawn(g, false, b_listen, b_connect);
-    wait_for_listening(g, "b.log");
-    if (g->what->tls) {
-        const char *name =
-            strstr(rig_log_of(g, "b.log"), "listening on ") + strlen("listening on ");
-        (void)snprintf(a_connect, sizeof a_connect, "%.*s", (int)strcspn(name, "\n"), name);
-    } else {
-        struct vms_tap_options o = {.listen_path = near, .connect_path = far};
-        g->tap = vms_tap_start(&o, g->live.error, sizeof g->live.error);
-        cr_assert(g->tap, "%s", g->live.error);
-    }
-    g->a = spawn(g, true, a_listen, a_connect);
-    wait_for_listening(g, "a.log");
-}
-
 void rig_set_up(struct rig *g, const struct relay_case *what) {
     char keys[128];
     memset(g, 0, sizeof *g);
     g->what = what;
     skip_without(or72(what->source));
     skip_without(or72(what->destination));
+    rig_open_net(g);
     (void)strcpy(g->live.dir, "/tmp/vms-relay-XXXXXX");
     cr_assert(mkdtemp(g->live.dir));
     rig_path_of(g, "keys.psk", keys, sizeof keys);
@@ -200,7 +104,7 @@ void rig_set_up(struct rig *g, const struct relay_case *what) {
     if (what->tls)
         cr_assert_eq(live_make_certificates(&g->live), 0, "%s", g->live.error);
     start_qemus(g);
-    start_relays(g);
+    rig_start_relays(g);
 }
 
 void rig_tear_down(struct rig *g) {
@@ -210,10 +114,14 @@ void rig_tear_down(struct rig *g) {
     if (g->b > 0)
         (void)live_wait(g->b, 0);
     vms_tap_stop(g->tap);
+    vms_wan_stop(g->wan);
+    vms_tap_stop(g->dst_tap);
     vms_qemu_free(g->src);
     vms_qemu_free(g->dst);
     json_decref(g->a_report);
     json_decref(g->b_report);
+    if (g->what->mbit)
+        vms_net_close(&g->net);
     if (!getenv("VMSTREAM_KEEP"))
         (void)live_wait(live_spawn(rm, NULL, NULL), EXIT_MS);
 }
@@ -233,21 +141,54 @@ void rig_expect_state(struct rig *g, struct vms_qemu *q, const char *state) {
                  vms_qemu_error(q), rig_log_of(g, "a.log"), rig_log_of(g, "b.log"));
 }
 
-static bool has_preempt(const struct relay_case *what) {
-    for (const char *const *c = what->capabilities; c && *c; c++)
-        if (strcmp(*c, "postcopy-preempt") == 0)
-            return true;
-    return false;
+/* After a while, so that there is something of both kinds. */
+void rig_go_postcopy(struct rig *g) {
+    if (g->what->at_once)
+        rig_expect_state(g, g->src, "active");
+    else
+        (void)usleep(700000);
+    rig_must(g, g->src, vms_qemu_execute(g->src, "migrate-start-postcopy", NULL, NULL));
 }
 
-/*
- * After a while, so that there is something of both kinds. A destination of 7.2 was once seen to
- * abort here; most likely postcopy began before its silent preempt channel had come, which a relay
- * knows by its silence only (RLY-5).
- */
-void rig_go_postcopy(struct rig *g) {
-    (void)usleep(has_preempt(g->what) ? 2000000 : 700000);
-    rig_must(g, g->src, vms_qemu_execute(g->src, "migrate-start-postcopy", NULL, NULL));
+/* Where the stream in the file has LISTEN; 0: nowhere. */
+static uint64_t find_listen(FILE *f) {
+    struct vms_qevm_config config = vms_qevm_config_default();
+    config.tail_mode = VMS_TAIL_OPAQUE;
+    void *mem = malloc(vms_qevm_decoder_size(&config));
+    struct vms_qevm_decoder *d =
+        mem ? vms_qevm_decoder_init(mem, vms_qevm_decoder_size(&config), &config) : NULL;
+    static uint8_t buffer[65536];
+    struct vms_slice input = {buffer, 0};
+    struct vms_event ev;
+    uint64_t at = 0;
+    for (bool more = d != NULL; more && !at;) {
+        enum vms_step step = vms_qevm_decode(d, &input, &ev);
+        if (step == VMS_STEP_NEED)
+            input = vms_slice(buffer, fread(buffer, 1, sizeof buffer, f));
+        else if (step == VMS_STEP_RECORD && ev.record.type == VMS_R_COMMAND &&
+                 ev.record.u.command.command == VMS_CMD_POSTCOPY_LISTEN)
+            at = ev.record.offset;
+        more = step != VMS_STEP_ERROR && step != VMS_STEP_END &&
+               !(step == VMS_STEP_NEED && input.len == 0);
+    }
+    free(mem);
+    return at;
+}
+
+void rig_expect_listen_last(struct rig *g) {
+    char path[128];
+    rig_path_of(g, "dst-record.0.fwd", path, sizeof path);
+    FILE *f = fopen(path, "re");
+    cr_assert(f, "%s", path);
+    uint64_t listen = find_listen(f);
+    fclose(f);
+    cr_expect_gt(listen, 0u, "no LISTEN in %s", path);
+    cr_expect_eq(vms_tap_count(g->dst_tap), 2u);
+    for (unsigned i = 1; i < vms_tap_count(g->dst_tap); i++) {
+        uint64_t before = vms_tap_connection(g->dst_tap, i).before;
+        cr_expect_leq(before, listen, "connection %u came at %llu, LISTEN at %llu", i,
+                      (unsigned long long)before, (unsigned long long)listen);
+    }
 }
 
 /* Bytes that the connections from `first` on have carried to the destination. */

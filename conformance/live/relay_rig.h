@@ -2,7 +2,9 @@
 #ifndef CONFORMANCE_RELAY_RIG_H
 #define CONFORMANCE_RELAY_RIG_H
 
+#include "conformance/adapters/net.h"
 #include "conformance/adapters/tap.h"
+#include "conformance/adapters/wan.h"
 #include "conformance/live/live.h"
 
 /**
@@ -23,9 +25,14 @@ struct relay_case {
     const char *const *options;   /* of both relays, beside the key */
     const char *const *a_options; /* of the first alone */
     bool tls, postcopy, no_key;
-    bool plain; /* one relay, QEVM on both sides */
+    bool at_once; /* postcopy as soon as QEMU takes the order */
+    bool plain;   /* one relay, QEVM on both sides */
     unsigned cuts;
     bool cut_for_good;
+    unsigned mbit;      /* each relay on a host of its own, a line of that rate between them */
+    unsigned delay_ms;  /* of that line, each way; it can be held up and cut */
+    unsigned pages;     /* of the guest, all filled; 0: 4096, half of them */
+    const char *memory; /* -m */
 };
 
 struct rig {
@@ -34,15 +41,23 @@ struct rig {
     struct vms_qemu *src, *dst;
     pid_t a, b;
     int a_status, b_status;
-    struct vms_tap *tap;
+    struct vms_tap *tap;     /* between the relays, or NULL */
+    struct vms_wan *wan;     /* the same, where the line is a long one */
+    struct vms_tap *dst_tap; /* before the destination, where postcopy begins at once */
+    struct vms_net net;
     json_t *a_report, *b_report;
 };
 
 /** Boots both QEMUs and starts the relays; skips the test when a peer is absent. */
 void rig_set_up(struct rig *g, const struct relay_case *what);
 void rig_tear_down(struct rig *g);
+/* relay_link.c: of rig_set_up(). The first skips the test where there can be no such line. */
+void rig_open_net(struct rig *g);
+void rig_start_relays(struct rig *g);
 void rig_migrate(struct rig *g);
 void rig_go_postcopy(struct rig *g);
+/** [RLY-15] The destination had all its connections before LISTEN. */
+void rig_expect_listen_last(struct rig *g);
 /** Cuts the link as often as the case says, each time when it is back. */
 void rig_cut_link(struct rig *g);
 void rig_expect_state(struct rig *g, struct vms_qemu *q, const char *state);

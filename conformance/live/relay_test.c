@@ -11,6 +11,7 @@
  * QEMU -> relay => relay -> QEMU, with our guest. Neither QEMU knows of the relays; the guest goes
  * on at the destination, and its memory is what it was.
  * [RLY-1] [RLY-2] [RLY-3] [RLY-4] [RLY-5] [RLY-6] [RLY-7] [RLY-8] [RLY-9] [RLY-10] [RLY-11]
+ * [RLY-15]
  */
 
 enum {
@@ -35,6 +36,8 @@ static void run(const struct relay_case *what) {
         rig_compare_memory(&g);
     rig_guest_goes_on(&g);
     rig_compare_reports(&g);
+    if (what->at_once)
+        rig_expect_listen_last(&g);
     cr_expect_geq(rig_link_number(g.a_report, "resumes"), what->cuts);
     rig_tear_down(&g);
 }
@@ -61,10 +64,19 @@ RELAY(zstd, RP, .options = LIST("--pack", "zstd:3"))
 RELAY(multifd_zstd_gmac, MULTIFD, TWO, .options = LIST("--pack", "zstd", "--seal", "gmac"))
 RELAY(postcopy, POSTCOPY, POST_SLOW)
 RELAY(preempt, PREEMPT, PRE_SLOW)
+/* [RLY-15] LISTEN comes before the preempt channel could be known by its silence. */
+RELAY(preempt_at_once, PREEMPT, PRE_SLOW, .at_once = true)
+RELAY(preempt_at_once_no_resume, PREEMPT, PRE_SLOW, .at_once = true,
+      .options = LIST("--resume-timeout", "0"))
+RELAY(preempt_at_once_111, PREEMPT, PRE_SLOW, .at_once = true, .source = "11.1",
+      .destination = "11.1")
+RELAY(preempt_at_once_to_111, PREEMPT, PRE_SLOW, .at_once = true, .destination = "11.1",
+      .machine = "pc-i440fx-7.2")
 /* [RLY-14] */
 RELAY(plain, RP, .plain = true, .no_key = true)
 RELAY(plain_multifd, MULTIFD, TWO, .plain = true, .no_key = true)
 RELAY(plain_preempt, PREEMPT, PRE_SLOW, .plain = true, .no_key = true)
+RELAY(plain_preempt_at_once, PREEMPT, PRE_SLOW, .plain = true, .no_key = true, .at_once = true)
 RELAY(tls, RP, .tls = true)
 RELAY(to_111, RP, .destination = "11.1", .machine = "pc-i440fx-7.2")
 RELAY(to_111_multifd, MULTIFD, TWO, .destination = "11.1", .machine = "pc-i440fx-7.2")
