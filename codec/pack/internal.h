@@ -7,7 +7,7 @@
 #include <vmstream/pack.h>
 
 /*
- *   page.c        zero pages, portable; page_x86.c: SSE2, AVX2
+ *   page.c        zero pages, portable; page_x86.c: SSE2, AVX2; page_neon.c: NEON
  *   hash.c        XXH64, page hashes            digest.c      the RAM digest
  *   known.c       what the destination holds    level.c       the adaptive level
  *   packer.c      the sender                    unpacker.c    the receiver
@@ -25,9 +25,10 @@ enum {
 };
 
 const struct vms_page_ops *vms_page_ops_portable(void);
-/* page_x86.c; NULL when the CPU cannot do it */
+/* page_x86.c, page_neon.c; NULL when the CPU cannot do it */
 const struct vms_page_ops *vms_page_ops_sse2(void);
 const struct vms_page_ops *vms_page_ops_avx2(void);
+const struct vms_page_ops *vms_page_ops_neon(void);
 
 /* zstd_frame.c: one frame, from end to end, of this content size, without what PACK-8 forbids. */
 bool vms_zstd_frame_ok(struct vms_slice frame, uint64_t content_size);

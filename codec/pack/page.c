@@ -54,7 +54,7 @@ const struct vms_page_ops *vms_page_ops_portable(void) {
 
 const struct vms_page_ops *vms_page_ops_at(size_t index) {
     const struct vms_page_ops *all[] = {vms_page_ops_portable(), vms_page_ops_sse2(),
-                                        vms_page_ops_avx2()};
+                                        vms_page_ops_neon(), vms_page_ops_avx2()};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i] && index-- == 0)
             return all[i];
@@ -65,6 +65,8 @@ const struct vms_page_ops *vms_page_ops(void) {
     const struct vms_page_ops *best = vms_page_ops_avx2();
     if (!best)
         best = vms_page_ops_sse2();
+    if (!best)
+        best = vms_page_ops_neon();
     return best ? best : vms_page_ops_portable();
 }
 

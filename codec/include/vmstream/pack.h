@@ -15,7 +15,7 @@
 
 /** Operations on page contents for one kind of CPU. All kinds agree on every input (PACK-3). */
 struct vms_page_ops {
-    const char *name; /* "portable", "sse2", "avx2" */
+    const char *name; /* "portable", "sse2", "neon", "avx2" */
     /** True when every byte is 0. Any length and alignment; true for length 0. */
     bool (*is_zero)(const uint8_t *ptr, size_t len);
     /**
