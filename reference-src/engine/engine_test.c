@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: MIT */
+#include "test_walk.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+/* What the machine does, and in which order. */
+
+static struct src_engine e;
+static struct src_actions out;
+static struct vms_error err;
+static uint64_t now;
+static char said[4096]; /* names of all actions since begin() */
+
+static struct src_config config(bool native) {
+    return (struct src_config){.native = native,
+                               .resume = true,
+                               .return_path = true,
+                               .postcopy = true,
+                               .switchover_bandwidth = 1000 * 1000,
+                               .downtime_ns = UINT64_C(300) * 1000 * 1000,
+                               .ready_ns = 5,
+                               .quantum = 1000,
+                               .device_count = 2};
+}
+
+static enum vms_code event(struct src_event ev) {
+    ev.now_ns = now;
+    enum vms_code code = src_engine_event(&e, &ev, &out, &err);
+    for (size_t i = 0; i < out.count; i++)
+        if (out.list[i].kind != SRC_DO_ARM && out.list[i].kind != SRC_DO_DISARM) {
+            size_t len = strlen(said);
+            (void)snprintf(said + len, sizeof said - len, "%s ", src_action_name(out.list[i].kind));
+        }
+    return code;
+}
+
+static enum vms_code tell(enum src_event_kind kind, uint64_t value) {
+    return event((struct src_event){.kind = kind, .value = value, .generation = 1});
+}
+
+static void pending(uint32_t device, uint64_t precopy, uint64_t stop, uint64_t generation) {
+    (void)event((struct src_event){.kind = SRC_EV_PENDING,
+                                   .device = device,
+                                   .pending = {.precopy = precopy,
+                                               .stop = stop,
+                                               .postcopy = device ? 0 : precopy,
+                                               .generation = generation}});
+}
+
+static void both_pending(uint64_t ram, uint64_t other) {
+    pending(0, ram, 0, 0);
+    pending(1, other, 0, 0);
+}
+
+static void begin(const struct src_config *c) {
+    (void)src_engine_init(&e, c);
+    now = 1000;
+    said[0] = 0;
+    (void)tell(SRC_EV_BEGIN, 0);
+    (void)tell(SRC_EV_CONNECTED, 0);
+    (void)tell(SRC_EV_SETUP_SENT, 0);
+}
+
+static void forget(void) {
+    said[0] = 0;
+}
+
+static bool has(enum src_action_kind kind) {
+    for (size_t i = 0; i < out.count; i++)
+        if (out.list[i].kind == kind)
+            return true;
+    return false;
+}
+
+static const struct src_action *action(enum src_action_kind kind) {
+    for (size_t i = 0; i < out.count; i++)
+        if (out.list[i].kind == kind)
+            return &out.list[i];
+    cr_assert_fail("no %s", src_action_name(kind));
+    return NULL;
+}
+
+/* From the first estimate to the last device's data. */
+static void to_switchover(void) {
+    both_pending(100, 0);
+    both_pending(100, 0);
+    (void)tell(SRC_EV_STOPPED, 0);
+    both_pending(50, 0);
+    cr_assert_eq(e.state, SRC_SWITCHOVER);
+    (void)event((struct src_event){.kind = SRC_EV_FINAL_SENT, .device = 1});
+    (void)event((struct src_event){.kind = SRC_EV_FINAL_SENT, .device = 0});
+}
+
+/* [ENG-8] [ENG-11] [HND-15] */
+Test(source_engine, native_precopy_in_order) {
+    struct src_config c = config(true);
+    begin(&c);
+    cr_assert_str_eq(said, "CONNECT SEND_SETUP QUERY QUERY ");
+    forget();
+    to_switchover();
+    cr_assert_str_eq(said,
+                     "QUERY QUERY STOP_GUEST QUERY QUERY SAVE_FINAL SAVE_FINAL SAVE_DEVICES ");
+    forget();
+    (void)tell(SRC_EV_DEVICES_SENT, 0);
+    cr_assert(src_engine_may_run(&e));
+    (void)tell(SRC_EV_READY, 1);
+    cr_assert_not(src_engine_may_run(&e));
+    (void)tell(SRC_EV_WRITTEN, 0);
+    (void)tell(SRC_EV_LOCKS, 0);
+    (void)tell(SRC_EV_COMMIT_SENT, 0);
+    (void)tell(SRC_EV_RUNNING, 0);
+    (void)tell(SRC_EV_WRITTEN, 0);
+    cr_assert_str_eq(said, "SEND_START WRITE LOCKS SEND_COMMIT WRITE FINISH ");
+    cr_assert_eq(e.state, SRC_COMPLETED);
+    cr_assert_eq(src_engine_owner(&e), SRC_OWNER_THEIRS);
+}
+
+/* [ENG-24] [SRC-3] */
+Test(source_engine, qevm_precopy_in_order) {
+    struct src_config c = config(false);
+    begin(&c);
+    to_switchover();
+    forget();
+    (void)tell(SRC_EV_DEVICES_SENT, 0);
+    (void)tell(SRC_EV_LOCKS, 0);
+    cr_assert_eq(e.state, SRC_COMMITTED);
+    cr_assert_eq(tell(SRC_EV_CANCEL, 0), VMS_E_SRC_TOO_LATE); /* [ENG-8] */
+    (void)tell(SRC_EV_SHUT, 1);
+    cr_assert_not(has(SRC_DO_RUN_GUEST), "before its locks");
+    (void)tell(SRC_EV_LOCKS, 0);
+    cr_assert_str_eq(said, "LOCKS SEND_COMMIT ABORT LOCKS RUN_GUEST FINISH ");
+    cr_assert_eq(src_engine_reason(&e), VMS_E_SRC_REFUSED); /* [ENG-9] */
+}
+
+/* [ENG-24] Without a return path. */
+Test(source_engine, qevm_without_return_path_ends_with_eof) {
+    struct src_config c = config(false);
+    c.return_path = false;
+    begin(&c);
+    to_switchover();
+    (void)tell(SRC_EV_DEVICES_SENT, 0);
+    (void)tell(SRC_EV_LOCKS, 0);
+    (void)tell(SRC_EV_COMMIT_SENT, 0);
+    cr_assert_eq(e.state, SRC_COMPLETED);
+}
+
+/* [ENG-23] [REC-5] */
+Test(source_engine, postcopy_in_order) {
+    for (unsigned native = 0; native < 2; native++) {
+        struct src_config c = config(native);
+        begin(&c);
+        both_pending(1 << 30, 0);
+        (void)tell(SRC_EV_START_POSTCOPY, 0);
+        (void)event((struct src_event){.kind = SRC_EV_SAVED, .value = 1000, .more = true});
+        to_switchover();
+        cr_assert_not_null(strstr(said, "SAVE_FINAL SAVE_FINAL DISCARD SAVE_DEVICES "));
+        cr_assert_eq(action(SRC_DO_SAVE_DEVICES)->value, 1);
+        forget();
+        (void)tell(SRC_EV_DEVICES_SENT, 0);
+        if (native) {
+            (void)tell(SRC_EV_READY, 1);
+            (void)tell(SRC_EV_WRITTEN, 0);
+        }
+        (void)tell(SRC_EV_LOCKS, 0);
+        cr_assert_eq(src_engine_owner(&e), SRC_OWNER_UNKNOWN);
+        (void)tell(SRC_EV_RUNNING, 0);
+        cr_assert_str_eq(said, native ? "SEND_START WRITE LOCKS SEND_COMMIT WRITE SEND_PAGES "
+                                      : "LOCKS SEND_COMMIT SEND_PAGES ");
+        cr_assert_eq(src_engine_owner(&e), SRC_OWNER_THEIRS);
+        if (native)
+            (void)tell(SRC_EV_WRITTEN, 0);
+        for (int cut = 0; cut < 5; cut++) {
+            forget();
+            (void)tell(SRC_EV_CUT, 0);
+            (void)tell(SRC_EV_RECONNECTED, 0);
+            (void)tell(SRC_EV_BITMAPS, 0);
+            (void)tell(SRC_EV_RESUME_ACK, 0);
+            cr_assert_str_eq(said, "RECONNECT TELL ASK_BITMAPS SEND_RESUME SEND_PAGES ");
+        }
+        (void)tell(SRC_EV_PAGES_SENT, 0);
+        (void)tell(SRC_EV_SHUT, 0);
+        cr_assert_eq(e.state, SRC_COMPLETED);
+    }
+}
+
+/* [ENG-7] [ENG-8] COMMITTED is being written: no octet of COMMIT has left. */
+Test(source_engine, cancel_while_committed_is_written) {
+    struct src_config c = config(true);
+    begin(&c);
+    to_switchover();
+    (void)tell(SRC_EV_DEVICES_SENT, 0);
+    (void)tell(SRC_EV_READY, 1);
+    forget();
+    cr_assert_eq(tell(SRC_EV_CANCEL, 0), VMS_OK);
+    (void)tell(SRC_EV_WRITTEN, 0);
+    cr_assert_eq(action(SRC_DO_WRITE)->journal, VMS_JOURNAL_RELEASED);
+    (void)tell(SRC_EV_WRITTEN, 0);
+    cr_assert_str_eq(said, "WRITE ABORT RUN_GUEST FINISH ");
+    cr_assert_eq(e.state, SRC_CANCELLED);
+}
+
+/* [ENG-11] */
+Test(source_engine, no_guest_without_locks) {
+    struct src_config c = config(true);
+    begin(&c);
+    to_switchover();
+    (void)tell(SRC_EV_DEVICES_SENT, 0);
+    (void)tell(SRC_EV_READY, 1);
+    (void)tell(SRC_EV_WRITTEN, 0);
+    cr_assert_eq(tell(SRC_EV_LOCKS, VMS_E_IO), VMS_E_SRC_LOCKS);
+    (void)tell(SRC_EV_WRITTEN, 0);
+    cr_assert_eq(tell(SRC_EV_LOCKS, VMS_E_IO), VMS_E_SRC_LOCKS);
+    cr_assert(has(SRC_DO_TELL) && !has(SRC_DO_RUN_GUEST) && !src_engine_may_run(&e));
+    (void)tell(SRC_EV_RESOLVE_OURS, 0);
+    (void)tell(SRC_EV_LOCKS, 0);
+    cr_assert(has(SRC_DO_RUN_GUEST) && has(SRC_DO_FINISH));
+}
+
+/* ---- acknowledgement ---- */
+
+static void grant(uint32_t device, uint64_t generation) {
+    (void)event(
+        (struct src_event){.kind = SRC_EV_GRANT, .device = device, .generation = generation});
+}
+
+/* [ENG-15] [SES-26] [SES-27] */
+Test(source_engine, native_waits_for_the_generation) {
+    struct src_config c = config(true);
+    c.switchover_ack = c.initial_data[1] = true;
+    begin(&c);
+    pending(0, 0, 0, 0);
+    pending(1, 0, 0, 1);
+    cr_assert_not_null(strstr(said, "REQUEST "));
+    pending(0, 0, 0, 0);
+    pending(1, 0, 0, 2); /* REINIT */
+    grant(1, 1);
+    (void)tell(SRC_EV_TIMER, SRC_TIMER_TICK);
+    both_pending(0, 0), both_pending(0, 0);
+    cr_assert_eq(e.state, SRC_PRECOPY);
+    cr_assert_eq(src_engine_figures(&e)->waiting_for, 1);
+    grant(1, 2);
+    grant(1, 1); /* repeated */
+    now += 100 * 1000 * 1000;
+    (void)tell(SRC_EV_TIMER, SRC_TIMER_TICK);
+    both_pending(0, 0), both_pending(0, 0);
+    cr_assert_eq(e.state, SRC_STOPPING);
+}
+
+/* [ENG-14] [ACK-4] [ACK-5] [ACK-6] */
+Test(source_engine, qevm_counts_acknowledgements) {
+    for (unsigned legacy = 0; legacy < 2; legacy++) {
+        struct src_config c = config(false);
+        c.switchover_ack = true;
+        c.legacy_ack = legacy;
+        begin(&c);
+        pending(0, 0, 0, 0);
+        pending(1, 0, 0, 1);
+        both_pending(0, 0);
+        cr_assert_eq(e.state, SRC_PRECOPY);
+        cr_assert_eq(event((struct src_event){.kind = SRC_EV_GRANT, .device = SRC_NO_DEVICE}),
+                     VMS_OK);
+        cr_assert_eq(event((struct src_event){.kind = SRC_EV_GRANT, .device = SRC_NO_DEVICE}),
+                     VMS_E_SRC_ACK_SURPLUS);
+        cr_assert_eq(e.state, SRC_FAILED);
+        cr_assert_eq(src_engine_owner(&e), SRC_OWNER_OURS);
+    }
+}
+
+/* [ENG-16] [ACK-7] */
+Test(source_engine, request_at_the_last_look) {
+    for (unsigned native = 0; native < 2; native++) {
+        struct src_config c = config(native);
+        c.switchover_ack = true;
+        begin(&c);
+        for (int attempt = 1; attempt < 20 && e.state != SRC_FAILED; attempt++) {
+            now += 100 * 1000 * 1000;
+            if (native)
+                grant(1, (uint64_t)attempt);
+            both_pending(0, 0), both_pending(0, 0);
+            cr_assert_eq(e.state, SRC_STOPPING);
+            (void)tell(SRC_EV_STOPPED, 0);
+            pending(1, 0, 0, (uint64_t)attempt + 1);
+            cr_assert(has(SRC_DO_RUN_GUEST));
+            cr_assert(native || e.state == SRC_FAILED);
+            cr_assert_leq(attempt, 8);
+            if (native)
+                grant(1, (uint64_t)attempt + 1);
+        }
+        cr_assert_eq(src_engine_reason(&e), VMS_E_SRC_REQUEST_LATE);
+    }
+}
+
+/* ---- when ---- */
+
+/* [ENG-17] */
+Test(source_engine, asks_exactly_only_below_the_threshold) {
+    struct src_config c = config(true);
+    begin(&c);
+    both_pending(300001, 0);
+    cr_assert(has(SRC_DO_SAVE));
+    (void)event((struct src_event){.kind = SRC_EV_SAVED, .value = 1000, .more = true});
+    both_pending(300000, 0);
+    cr_assert(action(SRC_DO_QUERY)->exact);
+    both_pending(300001, 0);
+    cr_assert(has(SRC_DO_SAVE) && e.state == SRC_PRECOPY);
+}
+
+/* [ENG-18] */
+Test(source_engine, threshold_is_zero_until_measured) {
+    struct src_config c = config(true);
+    c.switchover_bandwidth = 0;
+    begin(&c);
+    both_pending(1000000, 0);
+    for (int i = 0; i < 99; i++) {
+        cr_assert_eq(src_engine_figures(&e)->threshold, 0);
+        now += 1000 * 1000;
+        (void)event((struct src_event){.kind = SRC_EV_SAVED, .value = 1000, .more = true});
+        both_pending(1000000, 0);
+    }
+    now += 1000 * 1000;
+    (void)event((struct src_event){.kind = SRC_EV_SAVED, .value = 1000, .more = true});
+    both_pending(1000000, 0);
+    cr_assert_eq(src_engine_figures(&e)->bandwidth, 1000000);
+    cr_assert_eq(src_engine_figures(&e)->threshold, 300000);
+    cr_assert_eq(src_engine_figures(&e)->expected_downtime_ns, UINT64_C(1000000000));
+}
+
+/* [ENG-18] What fits into the queues of the wire is not what the link carries. */
+Test(source_engine, bandwidth_is_of_what_has_left) {
+    struct src_config c = config(true);
+    c.switchover_bandwidth = 0;
+    begin(&c);
+    both_pending(1 << 30, 0);
+    for (uint64_t i = 1; i <= 100; i++) {
+        now += 1000 * 1000;
+        (void)event((struct src_event){
+            .kind = SRC_EV_SAVED, .value = 1 << 20, .left = i * 1000, .more = true});
+        both_pending(1 << 30, 0);
+    }
+    cr_assert_eq(src_engine_figures(&e)->bandwidth, 1000000);
+}
+
+/* [ENG-18] Everything was sent within the first window: it closes all the same. */
+Test(source_engine, bandwidth_of_little) {
+    struct src_config c = config(true);
+    c.switchover_bandwidth = 0;
+    begin(&c);
+    both_pending(1000, 0);
+    now += 1000 * 1000;
+    (void)event((struct src_event){.kind = SRC_EV_SAVED, .value = 1000});
+    for (int i = 0; i < 100 && e.state == SRC_PRECOPY; i++) {
+        pending(0, 0, 0, 0);
+        pending(1, 0, 100000, 0); /* saved stopped: only the threshold lets it pass */
+        if (has(SRC_DO_ARM)) {
+            now += action(SRC_DO_ARM)->value;
+            (void)tell(SRC_EV_TIMER, SRC_TIMER_TICK);
+        }
+    }
+    cr_assert_eq(e.state, SRC_STOPPING);
+    cr_assert_geq(src_engine_figures(&e)->bandwidth, 500 * 1000);
+}
+
+/* [ENG-19] */
+Test(source_engine, keeps_the_bandwidth_limit) {
+    struct src_config c = config(true);
+    c.max_bandwidth = 100000;
+    begin(&c);
+    uint64_t sent = 0, first = now;
+    both_pending(1 << 30, 1 << 30);
+    for (int i = 0; i < 5000; i++) {
+        if (has(SRC_DO_SAVE)) {
+            struct src_action a = *action(SRC_DO_SAVE);
+            sent += a.value;
+            uint64_t most = (now - first) / 10000 + 10000 + 1000 + 1;
+            cr_assert_leq(sent, most);
+            now += 1000;
+            (void)event((struct src_event){
+                .kind = SRC_EV_SAVED, .device = a.device, .value = a.value, .more = true});
+        } else if (has(SRC_DO_ARM)) {
+            now += action(SRC_DO_ARM)->value;
+            (void)tell(SRC_EV_TIMER, SRC_TIMER_TICK);
+        } else {
+            both_pending(1 << 30, 1 << 30);
+        }
+    }
+    cr_assert_gt(sent, (now - first) / 10000 / 2, "it sends what it may");
+}
+
+/* [ENG-20] [ENG-12] */
+Test(source_engine, throttles_and_lets_go) {
+    struct src_config c = config(true);
+    c.auto_converge = true;
+    c.switchover_bandwidth = 1;
+    begin(&c);
+    unsigned last = 0;
+    both_pending(1000, 0);
+    for (int period = 0; period < 30; period++) {
+        now += 20 * 1000 * 1000;
+        (void)event((struct src_event){.kind = SRC_EV_SAVED, .value = 1000, .more = false});
+        both_pending(0, 0);
+        both_pending(1000, 0);
+        unsigned percent = src_engine_figures(&e)->throttle;
+        cr_assert(percent == last || percent == (last ? last + 10 : 20) || percent == 99);
+        last = percent;
+    }
+    cr_assert_eq(last, 99);
+    (void)tell(SRC_EV_CANCEL, 0);
+    cr_assert_eq(action(SRC_DO_THROTTLE)->value, 0);
+}
+
+/* [ENG-21] [ACK-9] */
+Test(source_engine, looks_seldom_when_nothing_is_to_be_sent) {
+    struct src_config c = config(false);
+    c.switchover_ack = c.legacy_ack = true;
+    begin(&c);
+    for (int i = 0; i < 10; i++) {
+        both_pending(0, 0);
+        if (has(SRC_DO_QUERY))
+            both_pending(0, 0);
+        cr_assert(has(SRC_DO_ARM) && !has(SRC_DO_QUERY) && !has(SRC_DO_SAVE));
+        cr_assert_geq(action(SRC_DO_ARM)->value, 1000 * 1000);
+        now += action(SRC_DO_ARM)->value;
+        (void)tell(SRC_EV_TIMER, SRC_TIMER_TICK);
+    }
+}
+
+/* [ENG-22] */
+Test(source_engine, has_a_time_limit) {
+    struct src_config c = config(true);
+    c.limit_ns = 7;
+    begin(&c);
+    (void)tell(SRC_EV_TIMER, SRC_TIMER_LIMIT);
+    cr_assert_eq(e.state, SRC_FAILED);
+    cr_assert_eq(src_engine_reason(&e), VMS_E_SRC_LIMIT);
+}
+
+/* [ENG-13] */
+Test(source_engine, native_cut_is_waited_out) {
+    struct src_config c = config(true);
+    begin(&c);
+    both_pending(1 << 30, 0);
+    forget();
+    (void)tell(SRC_EV_CUT, 0);
+    (void)event((struct src_event){.kind = SRC_EV_SAVED, .value = 10, .more = true});
+    cr_assert_str_eq(said, "RECONNECT ");
+    (void)tell(SRC_EV_RECONNECTED, 0);
+    cr_assert_str_eq(said, "RECONNECT QUERY QUERY ");
+    cr_assert(src_engine_may_run(&e));
+}
+
+/* ---- totality ---- */
+
+/* [ENG-4] [ENG-2] Numbers that there are not. */
+Test(source_engine, devices_that_there_are_not) {
+    struct src_config c = config(true);
+    begin(&c);
+    cr_assert_eq(event((struct src_event){.kind = SRC_EV_SAVED, .device = 7}), VMS_E_MISUSE);
+    cr_assert_eq(e.state, SRC_PRECOPY);
+    cr_assert_eq(event((struct src_event){.kind = (enum src_event_kind)99}), VMS_E_MISUSE);
+    cr_assert_eq(event((struct src_event){.kind = SRC_EV_GRANT, .device = 7}),
+                 VMS_E_SRC_UNEXPECTED);
+    cr_assert_eq(e.state, SRC_FAILED);
+}
+
+/* [ENG-26] [HND-11] */
+Test(source_engine, after_a_restart) {
+    struct src_config c = config(true);
+    (void)src_engine_init(&e, &c);
+    src_engine_recover(&e, VMS_JOURNAL_COMMITTED, 1, &out);
+    cr_assert_eq(e.state, SRC_IN_DOUBT);
+    cr_assert(has(SRC_DO_RECONNECT) && has(SRC_DO_TELL));
+    (void)tell(SRC_EV_RECONNECTED, 0);
+    cr_assert(has(SRC_DO_SEND_COMMIT));
+    (void)tell(SRC_EV_NOT_STARTED, 0);
+    (void)tell(SRC_EV_WRITTEN, 0);
+    cr_assert_eq(src_engine_owner(&e), SRC_OWNER_LOST);
+    cr_assert(has(SRC_DO_FINISH) && !has(SRC_DO_RUN_GUEST));
+    (void)src_engine_init(&e, &c);
+    src_engine_recover(&e, VMS_JOURNAL_RELEASED, 1, &out);
+    cr_assert_eq(e.state, SRC_IDLE);
+}
+
+/* Names are there, and differ. */
+Test(source_engine, names) {
+    for (int k = 0; k < SRC_EVENT_COUNT; k++)
+        cr_assert_gt(strlen(src_event_name((enum src_event_kind)k)), 1);
+    for (int k = 0; k < SRC_ACTION_COUNT; k++)
+        cr_assert_gt(strlen(src_action_name((enum src_action_kind)k)), 2);
+    cr_assert_str_eq(src_event_name(SRC_EV_TIMER), "TIMER");
+    cr_assert_str_eq(src_action_name(SRC_DO_FINISH), "FINISH");
+    cr_assert_str_eq(src_state_name(SRC_CANCELLED), "CANCELLED");
+    cr_assert_str_eq(src_owner_name(SRC_OWNER_LOST), "lost");
+}
