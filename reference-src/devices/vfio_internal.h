@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef REFERENCE_SRC_DEVICES_VFIO_INTERNAL_H
+#define REFERENCE_SRC_DEVICES_VFIO_INTERNAL_H
+
+#include "reference-src/devices/vfio.h"
+
+/* vfio.c: one device   vfio_set.c: all of them, the guest that stops and runs with them */
+
+enum {
+    SRC_VFIO_CHUNK = 1 << 20, /* of one DATA, bytes: what QEMU puts into a PART */
+};
+
+struct src_vfio_one {
+    struct src_vfio *set;
+    struct vms_vfio *device;
+    struct vms_vfio_spec spec;
+    uint32_t number;
+    uint64_t initial, dirty, stop; /* left, as last told, less what was read since */
+    uint64_t generation, sent, granted;
+    uint64_t precopy_bytes, stop_bytes;
+    bool flagged; /* REINIT was reported, and nothing was read since */
+    bool dry;     /* there was nothing to read: no initial data is left until a REINIT */
+    bool ended;   /* the end of its stream is sent */
+    bool broken;  /* its stream was given up: it cannot go on in this migration */
+};
+
+struct src_vfio {
+    struct vms_guest guest; /* the wrapped one */
+    const struct vms_guest *inner;
+    struct vms_vfio_guest *devices;
+    struct src_vfio_one one[VMS_VFIO_GUEST_MAX];
+    size_t count;
+    enum src_vfio_ack ack;
+    uint64_t stopped_ns;
+    struct vms_error lost;
+    uint8_t *chunk; /* SRC_VFIO_CHUNK bytes */
+};
+
+extern const struct src_device_ops src_vfio_ops;
+
+/** Asks the device what is left, and takes a REINIT. In PRE_COPY states. */
+enum vms_code src_vfio_look(struct src_vfio_one *one, struct vms_error *err);
+/** All devices stop; [VDEV-6]. Nothing to do where they have. */
+enum vms_code src_vfio_stop_all(struct src_vfio *vfio, struct vms_error *err);
+
+#endif
