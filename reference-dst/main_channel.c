@@ -1,95 +1,88 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-dst/session.h"
 
-#include <stdlib.h>
-
 /* The main channel: each record goes to the engine, then to memory; actions are carried out. */
-
-/* ---- statistics ---- */
-
-static size_t section_of(struct dst_statistics *st, const struct vms_rec_section *rec) {
-    for (size_t i = 0; i < st->section_count; i++)
-        if (st->sections[i].id == rec->id)
-            return i;
-    if (st->section_count == DST_SECTIONS_MAX)
-        return SIZE_MAX;
-    struct dst_section *s = &st->sections[st->section_count];
-    *s = (struct dst_section){.id = rec->id,
-                              .instance = rec->instance,
-                              .version = rec->version,
-                              .kind = rec->kind,
-                              .idstr = strndup((const char *)rec->idstr.ptr, rec->idstr.len)};
-    return s->idstr ? st->section_count++ : SIZE_MAX;
-}
-
-static void count_page(struct dst_channel *c, const struct vms_record *r) {
-    struct dst_statistics *st = &c->session->stats;
-    uint64_t at = (uint64_t)r->u.page.block_index << 40 | r->u.page.offset >> 10;
-    if (!st->rounds || at < c->last_page)
-        st->rounds++;
-    c->last_page = at;
-}
-
-static void count(struct dst_channel *c, const struct vms_record *r) {
-    struct dst_statistics *st = &c->session->stats;
-    switch (r->type) {
-    case VMS_R_CONFIGURATION:
-        memcpy(st->machine, r->u.config.machine.ptr, r->u.config.machine.len);
-        break;
-    case VMS_R_COMMAND: st->commands[r->u.command.command & 15]++; break;
-    case VMS_R_SECTION_START:
-    case VMS_R_SECTION_PART:
-    case VMS_R_SECTION_END:
-    case VMS_R_SECTION_FULL:
-        c->section = section_of(st, &r->u.section);
-        st->iterations += r->type == VMS_R_SECTION_PART && r->u.section.kind == VMS_SECTION_RAM;
-        break;
-    case VMS_R_RAM_PAGE:
-    case VMS_R_RAM_ZERO:
-    case VMS_R_RAM_XBZRLE:
-    case VMS_R_RAM_COMPRESSED: count_page(c, r); break;
-    default: break;
-    }
-    if (c->section == SIZE_MAX)
-        return;
-    st->sections[c->section].records++;
-    st->sections[c->section].init_data_sent += r->type == VMS_R_VFIO_INIT_DATA_SENT;
-    if (r->bulk_len != VMS_BULK_UNKNOWN)
-        st->sections[c->section].bytes += r->bulk_len;
-    if (r->type == VMS_R_SECTION_FOOTER)
-        c->section = SIZE_MAX;
-}
-
-static void keep_time(struct dst_session *s) {
-    struct dst_times *t = &s->stats.times;
-    int64_t now = dst_now_ms();
-    if (s->engine.state == DST_SETUP && !t->setup)
-        t->setup = now;
-    if (s->engine.state == DST_PRECOPY && !t->precopy)
-        t->precopy = now;
-    if (s->engine.state == DST_SWITCHOVER && !t->switchover)
-        t->switchover = now;
-    if (s->engine.state == DST_LOADED && !t->loaded)
-        t->loaded = now;
-}
 
 /* ---- actions ---- */
 
-/* Carries out what the engine wants done. Lock not held. */
-static enum vms_code act(struct dst_session *s, unsigned actions, uint32_t ping,
-                         struct vms_error *err) {
-    enum vms_code code = VMS_OK;
-    if (actions & DST_DO_PONG)
-        code = dst_reply(s, VMS_R_RP_PONG, ping, err);
-    if (code == VMS_OK && actions & (DST_DO_SYNC | DST_DO_DRAIN) &&
-        !dst_barrier_main(s, s->engine.syncs)) {
-        *err = s->error;
-        return s->error.code;
-    }
-    if (code == VMS_OK && actions & DST_DO_SHUT_GOOD && s->engine.return_path)
-        code = dst_reply(s, VMS_R_RP_SHUT, 0, err);
-    return code;
+static enum vms_code pong(struct dst_session *s, uint32_t ping, struct vms_error *err) {
+    return dst_reply(s, VMS_R_RP_PONG, ping, err);
 }
+
+static enum vms_code barrier(struct dst_session *s, uint32_t ping, struct vms_error *err) {
+    (void)ping;
+    if (dst_barrier_main(s, s->engine.syncs))
+        return VMS_OK;
+    *err = s->error;
+    return s->error.code;
+}
+
+static enum vms_code listen_for_pages(struct dst_session *s, uint32_t ping, struct vms_error *err) {
+    (void)ping;
+    return dst_postcopy_start(s, err);
+}
+
+static enum vms_code run_guest(struct dst_session *s, uint32_t ping, struct vms_error *err) {
+    (void)ping;
+    return dst_guest_run(s, err);
+}
+
+static enum vms_code fill(struct dst_session *s, uint32_t ping, struct vms_error *err) {
+    (void)ping;
+    return dst_postcopy_fill(s, err);
+}
+
+static enum vms_code resume(struct dst_session *s, uint32_t ping, struct vms_error *err) {
+    (void)ping;
+    return dst_answer_resume(s, err);
+}
+
+/* [DST-10] Files first: a full disk still hands the guest back. In postcopy there is no way back,
+ * and whether the source hears SHUT changes nothing for the guest. */
+static enum vms_code shut_good(struct dst_session *s, uint32_t ping, struct vms_error *err) {
+    (void)ping;
+    enum vms_code code = vms_ram_image_save(s->image, err);
+    if (code != VMS_OK || !s->engine.return_path)
+        return code;
+    code = dst_reply(s, VMS_R_RP_SHUT, 0, err);
+    s->shut_sent = code == VMS_OK;
+    return s->ran && code != VMS_OK ? VMS_OK : code;
+}
+
+/* In the order in which they are carried out. */
+static const struct {
+    unsigned action;
+    enum vms_code (*act)(struct dst_session *, uint32_t, struct vms_error *);
+} ACTIONS[] = {
+    {DST_DO_PONG, pong},
+    {DST_DO_SYNC | DST_DO_DRAIN, barrier},
+    {DST_DO_LISTEN, listen_for_pages},
+    {DST_DO_RUN, run_guest},
+    {DST_DO_FILL, fill},
+    {DST_DO_RESUME, resume},
+    {DST_DO_SHUT_GOOD, shut_good},
+};
+
+enum vms_code dst_act(struct dst_session *s, unsigned actions, uint32_t ping,
+                      struct vms_error *err) {
+    for (size_t i = 0; i < sizeof ACTIONS / sizeof *ACTIONS; i++)
+        if (actions & ACTIONS[i].action && ACTIONS[i].act(s, ping, err) != VMS_OK)
+            return err->code;
+    return VMS_OK;
+}
+
+enum vms_code dst_happens(struct dst_session *s, enum dst_event event, uint32_t ping,
+                          struct vms_error *err) {
+    unsigned actions;
+    pthread_mutex_lock(&s->lock);
+    enum vms_code code = dst_engine_event(&s->engine, event, &actions, err);
+    dst_keep_time(s);
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return code == VMS_OK ? dst_act(s, actions, ping, err) : code;
+}
+
+/* ---- records ---- */
 
 static uint32_t ping_value(const struct vms_record *r) {
     uint32_t v = 0;
@@ -99,15 +92,26 @@ static uint32_t ping_value(const struct vms_record *r) {
     return v;
 }
 
+static bool is_command(const struct vms_record *r, uint16_t command) {
+    return r->type == VMS_R_COMMAND && r->u.command.command == command;
+}
+
+/* str8 block, checked by the decoder (CMD-8). */
+static struct vms_slice named_block(const struct vms_record *r) {
+    return vms_slice_tail(r->u.command.payload, 1);
+}
+
 static enum vms_code engine_takes(struct dst_channel *c, const struct vms_record *r,
                                   struct vms_error *err) {
     struct dst_session *s = c->session;
     unsigned actions;
     pthread_mutex_lock(&s->lock);
     enum vms_code code = dst_engine_record(&s->engine, r, &actions, err);
-    keep_time(s);
+    dst_keep_time(s);
     pthread_mutex_unlock(&s->lock);
-    return code == VMS_OK ? act(s, actions, ping_value(r), err) : code;
+    if (code == VMS_OK && actions & DST_DO_BITMAP)
+        code = dst_answer_bitmap(s, named_block(r), err);
+    return code == VMS_OK ? dst_act(s, actions, ping_value(r), err) : code;
 }
 
 /* [CFG-8] */
@@ -121,24 +125,40 @@ static enum vms_code check_machine(struct dst_session *s, const struct vms_recor
 }
 
 /* The first record behind the block list: from here on other channels may decode. */
-static void announce_list(struct dst_session *s) {
+static enum vms_code announce_list(struct dst_session *s, struct vms_error *err) {
     if (s->list_ready)
-        return;
+        return VMS_OK;
+    if (dst_postcopy_check(s, err) != VMS_OK)
+        return err->code;
     pthread_mutex_lock(&s->lock);
     s->list_ready = true;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    return VMS_OK;
 }
 
-static enum vms_code follow_list(struct dst_channel *c, const struct vms_record *r,
-                                 struct vms_error *err) {
+static enum vms_code follow_setup(struct dst_channel *c, const struct vms_record *r,
+                                  struct vms_error *err) {
     struct dst_session *s = c->session;
     if (r->type == VMS_R_RAM_MEM_SIZE)
         return vms_ram_image_page_size(s->image, vms_qevm_page_size(vms_pump_decoder(c->pump)),
                                        err);
+    if (is_command(r, VMS_CMD_POSTCOPY_ADVISE))
+        return dst_postcopy_advise(s, r->u.command.payload, err);
     if (s->engine.ram_list && (r->type == VMS_R_RAM_MULTIFD_FLUSH || r->type == VMS_R_RAM_EOS))
-        announce_list(s);
+        return announce_list(s, err);
     return VMS_OK;
+}
+
+static enum vms_code obey(struct dst_channel *c, const struct vms_record *r,
+                          struct vms_error *err) {
+    struct dst_session *s = c->session;
+    if (r->packaged || r->type == VMS_R_PACKAGE_END || is_command(r, VMS_CMD_PACKAGED))
+        return dst_package_record(s, r, err);
+    enum vms_code code = check_machine(s, r, err);
+    if (code == VMS_OK)
+        code = follow_setup(c, r, err);
+    return code == VMS_OK ? engine_takes(c, r, err) : code;
 }
 
 /* ---- the sink ---- */
@@ -146,31 +166,33 @@ static enum vms_code follow_list(struct dst_channel *c, const struct vms_record 
 static enum vms_code on_record(void *ctx, const struct vms_record *r, struct vms_answer *answer,
                                struct vms_error *err) {
     struct dst_channel *c = ctx;
-    count(c, r);
-    enum vms_code code = check_machine(c->session, r, err);
-    if (code == VMS_OK)
-        code = follow_list(c, r, err);
-    if (code == VMS_OK)
-        code = engine_takes(c, r, err);
-    if (code != VMS_OK)
-        return code;
+    dst_count(c, r);
+    if (obey(c, r, err) != VMS_OK || dst_devices_record(c, r, err) != VMS_OK)
+        return err->code;
+    if (c->session->postcopy)
+        vms_ram_channel_place(c->ram, &c->session->place);
+    c->bulk_to_guest = dst_guest_section(c->session, r);
     c->bulk_to_ram = vms_ram_channel_takes(r);
     if (c->bulk_to_ram)
         return vms_ram_channel_ops.record(c->ram, r, answer, err);
-    answer->want = VMS_WANT_DISCARD;
+    answer->want = c->bulk_to_guest || c->bulk_to_vfio ? VMS_WANT_PIECES : VMS_WANT_DISCARD;
     return VMS_OK;
 }
 
-static const struct vms_pump_sink_ops OPS = {on_record, dst_ram_bulk, dst_ram_direct, dst_ram_done};
-
-static enum vms_code engine_event(struct dst_session *s, enum dst_event event,
-                                  struct vms_error *err) {
-    unsigned actions;
-    pthread_mutex_lock(&s->lock);
-    enum vms_code code = dst_engine_event(&s->engine, event, &actions, err);
-    pthread_mutex_unlock(&s->lock);
-    return code == VMS_OK ? act(s, actions, 0, err) : code;
+static enum vms_code on_bulk(void *ctx, const struct vms_event *event, struct vms_error *err) {
+    struct dst_channel *c = ctx;
+    if (c->bulk_to_vfio)
+        return dst_devices_bulk(c, event->bulk, err);
+    return c->bulk_to_guest ? dst_guest_bytes(c->session, event->bulk, err)
+                            : dst_ram_bulk(ctx, event, err);
 }
+
+static enum vms_code on_done(void *ctx, struct vms_error *err) {
+    struct dst_channel *c = ctx;
+    return c->bulk_to_vfio ? dst_devices_done(c, err) : dst_ram_done(ctx, err);
+}
+
+static const struct vms_pump_sink_ops OPS = {on_record, on_bulk, dst_ram_direct, on_done};
 
 static void complete(struct dst_session *s) {
     pthread_mutex_lock(&s->lock);
@@ -180,19 +202,27 @@ static void complete(struct dst_session *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
+/* What the first main channel has learnt holds for every later one (REC-2). */
+static void adopt(struct dst_channel *c) {
+    if (c != c->session->first)
+        vms_qevm_adopt(vms_pump_decoder(c->pump), vms_pump_decoder(c->session->first->pump));
+}
+
 void dst_main_channel(struct dst_channel *c) {
     struct dst_session *s = c->session;
     struct vms_pump_sink sink = {&OPS, c};
     struct vms_error err = {.channel = c->number};
     enum vms_code code = dst_channel_prepare(c, &sink, &err);
+    if (code == VMS_OK)
+        adopt(c);
     if (code == VMS_OK && vms_pump_run(c->pump, &err) != VMS_PUMP_END)
         code = err.code;
     if (code == VMS_OK)
-        code = engine_event(s, DST_EV_MAIN_END, &err);
+        code = dst_happens(s, DST_EV_MAIN_END, 0, &err);
     if (code == VMS_OK)
-        code = engine_event(s, DST_EV_CHANNELS_DONE, &err);
+        code = dst_happens(s, DST_EV_CHANNELS_DONE, 0, &err);
     if (code == VMS_OK)
         complete(s);
     else
-        (void)dst_session_fail(s, &err);
+        dst_broken(c, &err);
 }

@@ -22,19 +22,33 @@ static enum vms_code on_record(void *ctx, const struct vms_record *r, struct vms
     struct dst_channel *c = ctx;
     c->record = *r;
     c->bulk_to_ram = vms_ram_channel_takes(r);
+    if (dst_devices_packet(c, r, err) != VMS_OK)
+        return err->code;
     if (r->type == VMS_R_MULTIFD_HELLO) {
         answer->pause = true;
         return on_hello(c, r, err);
     }
+    if (r->type == VMS_R_MULTIFD_PACKET && c->session->listening) /* MFD-12: they overtake */
+        return vms_error_set(err, VMS_E_DST_UNEXPECTED, "a multifd packet in postcopy");
     if (r->type == VMS_R_MULTIFD_PACKET && (r->u.packet.flags & VMS_MULTIFD_SYNC))
         answer->pause = true; /* when its pages are in */
     if (c->bulk_to_ram)
         return vms_ram_channel_ops.record(c->ram, r, answer, err);
-    answer->want = VMS_WANT_DISCARD;
+    answer->want = c->bulk_to_vfio ? VMS_WANT_PIECES : VMS_WANT_DISCARD;
     return VMS_OK;
 }
 
-static const struct vms_pump_sink_ops OPS = {on_record, dst_ram_bulk, dst_ram_direct, dst_ram_done};
+static enum vms_code on_bulk(void *ctx, const struct vms_event *event, struct vms_error *err) {
+    struct dst_channel *c = ctx;
+    return c->bulk_to_vfio ? dst_devices_bulk(c, event->bulk, err) : dst_ram_bulk(ctx, event, err);
+}
+
+static enum vms_code on_done(void *ctx, struct vms_error *err) {
+    struct dst_channel *c = ctx;
+    return c->bulk_to_vfio ? dst_devices_done(c, err) : dst_ram_done(ctx, err);
+}
+
+static const struct vms_pump_sink_ops OPS = {on_record, on_bulk, dst_ram_direct, on_done};
 
 /* Packets need the block list, which comes on the main channel. False: the session is over. */
 static bool wait_for_list(struct dst_channel *c) {
@@ -63,5 +77,5 @@ void dst_multifd_channel(struct dst_channel *c) {
             status = vms_pump_run(c->pump, &err);
         while (status == VMS_PUMP_PAUSED && go_on(c));
     if (status == VMS_PUMP_ERROR)
-        (void)dst_session_fail(c->session, &err);
+        dst_broken(c, &err);
 }

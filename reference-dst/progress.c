@@ -2,38 +2,56 @@
 #include "reference-dst/session.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
-/* One line on a terminal, at most ten times a second. Called by the main channel's thread. */
+/* Counters and gauges for display and report (REP). */
+
+/* A lane to a connection: the number tells apart those that come again after a cut. */
+static void name_of(const struct dst_channel *c, char *out, size_t size) {
+    const char *kind = vms_qevm_kind_name(c->kind);
+    if (c->number == 0)
+        (void)snprintf(out, size, "%s", kind);
+    else
+        (void)snprintf(out, size, "%s %u", kind, c->kind == VMS_QEVM_MULTIFD ? c->id : c->number);
+}
+
+static void count_channel(struct dst_session *s, const struct dst_channel *c, uint64_t now_ns) {
+    char name[VMS_TIMELINE_NAME];
+    if (!c->classified)
+        return;
+    name_of(c, name, sizeof name);
+    uint32_t lane = vms_timeline_lane(s->timeline, now_ns, VMS_LANE_CHANNEL, name);
+    vms_timeline_count(s->timeline, lane,
+                       &(struct vms_counters){.bytes = vms_channel_bytes_in(c->io),
+                                              .bytes_back = vms_channel_bytes_out(c->io)});
+}
 
 enum {
-    EVERY_MS = 100,
+    PREEMPT = 250, /* number of the native preempt channel */
 };
 
-static double mib(uint64_t bytes) {
-    return (double)bytes / (1 << 20);
+/* Without the control channel, which carries next to nothing. */
+static void count_native(struct dst_session *s, struct dst_native_session *native,
+                         uint64_t now_ns) {
+    uint16_t number;
+    struct vms_counters c = {0};
+    char name[VMS_TIMELINE_NAME];
+    for (unsigned i = 0; dst_native_channel(native, i, &number, &c.bytes); i++) {
+        (void)snprintf(name, sizeof name, number == PREEMPT ? "preempt" : "data %u", number);
+        vms_timeline_count(s->timeline,
+                           vms_timeline_lane(s->timeline, now_ns, VMS_LANE_CHANNEL, name), &c);
+    }
 }
 
-static uint64_t bytes_in(const struct dst_session *s) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < s->channel_count; i++)
-        sum += vms_channel_bytes_in(s->channels[i]->io);
-    return sum;
-}
-
-void dst_progress(struct dst_session *s, bool last) {
-    static int64_t shown;
-    int64_t now = dst_now_ms();
-    if (s->options->quiet || !isatty(STDERR_FILENO) || (!last && now - shown < EVERY_MS))
-        return;
-    shown = now;
+void dst_refresh(void *session, uint64_t now_ns) {
+    struct dst_session *s = session;
+    struct vms_gauges gauges = {.waiting_for = VMS_NO_LANE};
     pthread_mutex_lock(&s->lock);
-    int64_t ms = now - s->stats.times.connected;
-    uint64_t bytes = bytes_in(s);
-    fprintf(stderr, "\r\033[K%-10s %8.1f MiB in %5.1f s, %7.1f MiB/s, %zu channel%s, round %llu%s",
-            dst_state_name(s->engine.state), mib(bytes), (double)ms / 1000,
-            ms > 0 ? mib(bytes) * 1000 / (double)ms : 0, s->channel_count,
-            s->channel_count == 1 ? "" : "s", (unsigned long long)s->stats.rounds,
-            last ? "\n" : "");
+    for (size_t i = 0; i < s->channel_count; i++)
+        count_channel(s, s->channels[i], now_ns);
+    gauges.rounds = (uint32_t)s->stats.rounds;
+    struct dst_native_session *native = s->native;
     pthread_mutex_unlock(&s->lock);
+    if (native)
+        count_native(s, native, now_ns);
+    vms_timeline_gauges(s->timeline, &gauges);
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/journal.h"
+#include "host/report_json.h"
 #include "reference-dst/session.h"
+#include "reference-src/vm/vm.h"
 
 #include <jansson.h>
 
-/* --report: one JSON object. Units: bytes, pages, milliseconds. */
+/* --report (chapter REP): what only this end knows, beside the timeline. */
 
 static json_t *number(uint64_t n) {
     return json_integer((json_int_t)n);
@@ -67,7 +70,7 @@ static json_t *channels(const struct dst_session *s) {
 }
 
 static uint64_t total_bytes(const struct dst_session *s) {
-    uint64_t sum = 0;
+    uint64_t sum = s->stats.past_bytes + s->native_result.bytes_in;
     for (size_t i = 0; i < s->channel_count; i++)
         sum += vms_channel_bytes_in(s->channels[i]->io);
     return sum;
@@ -102,8 +105,8 @@ static void put_version(json_t *o, const char *key, vms_qemu_version v) {
 static json_t *dialect(const struct dst_session *s) {
     static const char *const tristate[] = {"auto", "off", "on"};
     json_t *o = json_object();
-    const struct vms_dialect *d = s->main && s->main->pump
-                                      ? vms_qevm_dialect(vms_pump_decoder(s->main->pump))
+    const struct vms_dialect *d = s->first && s->first->pump
+                                      ? vms_qevm_dialect(vms_pump_decoder(s->first->pump))
                                       : &s->options->dialect;
     put_version(o, "qemu", d->qemu);
     put_version(o, "machine", d->machine);
@@ -130,40 +133,164 @@ static json_t *timings(const struct dst_times *t) {
     put_phase(o, "precopy_ms", t->precopy, t->switchover);
     put_phase(o, "switchover_ms", t->switchover, t->loaded);
     put_phase(o, "drain_ms", t->loaded, t->finished);
+    put_phase(o, "postcopy_ms", t->running, t->finished);
     return o;
 }
 
-static json_t *error(const struct vms_error *e) {
-    json_t *o = json_object();
-    json_object_set_new(o, "class", json_string(vms_class_name(e->class_)));
-    json_object_set_new(o, "code", json_string(vms_code_name(e->code)));
-    json_object_set_new(o, "clause", json_string(e->clause ? e->clause : ""));
-    json_object_set_new(o, "channel", number(e->channel));
-    json_object_set_new(o, "offset", number(e->offset));
-    json_object_set_new(o, "record", number(e->record));
-    json_object_set_new(o, "message", json_string(e->message));
+/* ---- postcopy ---- */
+
+static json_t *latency(const struct vms_histogram *h) {
+    json_t *o = json_object(), *buckets = json_array();
+    json_object_set_new(o, "count", number(h->count));
+    json_object_set_new(o, "mean", number((uint64_t)vms_histogram_mean(h)));
+    json_object_set_new(o, "p50", number(vms_histogram_quantile(h, 0.5)));
+    json_object_set_new(o, "p99", number(vms_histogram_quantile(h, 0.99)));
+    json_object_set_new(o, "max", number(h->max));
+    for (size_t i = 0; i < VMS_HISTOGRAM_BUCKETS; i++)
+        if (h->buckets[i])
+            json_array_append_new(buckets, json_pack("[I,I]", (json_int_t)vms_histogram_high(i),
+                                                     (json_int_t)h->buckets[i]));
+    json_object_set_new(o, "buckets", buckets);
     return o;
 }
 
-int dst_report(struct dst_session *s) {
+static json_t *postcopy(const struct dst_session *s) {
+    const struct dst_postcopy_stats *st = &s->stats.postcopy;
     json_t *o = json_object();
-    json_object_set_new(o, "result", json_string(s->error.code ? "failed" : "completed"));
-    json_object_set_new(o, "state", json_string(dst_state_name(s->engine.state)));
-    if (s->error.code)
-        json_object_set_new(o, "error", error(&s->error));
+    json_object_set_new(o, "faults", number(st->faults));
+    json_object_set_new(o, "requests", number(st->requests));
+    json_object_set_new(o, "repeated", number(st->repeated));
+    json_object_set_new(o, "local", number(st->local));
+    json_object_set_new(o, "awaited", number(st->awaited));
+    json_object_set_new(o, "placed", number(st->placed));
+    json_object_set_new(o, "zero", number(st->zero));
+    json_object_set_new(o, "inversions", number(st->inversions));
+    json_object_set_new(o, "missing", number(s->stats.missing));
+    json_object_set_new(o, "cuts", number(s->stats.cuts));
+    json_object_set_new(o, "recoveries", number(s->stats.recoveries));
+    json_object_set_new(o, "latency_ns", latency(&st->latency));
+    return o;
+}
+
+/* ---- who runs ---- */
+
+static const char *belief_name(enum dst_source_belief belief) {
+    static const char *const names[] = {
+        [DST_SOURCE_KEEPS] = "keeps its guest", [DST_SOURCE_UNTOLD] = "cannot be told",
+        [DST_SOURCE_MAY_RUN] = "may run",       [DST_SOURCE_TOLD] = "was told",
+        [DST_SOURCE_GAVE_UP] = "gave it up",    [DST_SOURCE_COMMITTED] = "committed",
+    };
+    return names[belief];
+}
+
+/* [DST-19] */
+static json_t *hand_over(const struct dst_session *s) {
+    enum dst_source_belief belief = dst_source_belief(s);
+    bool here = s->ran && !s->error.code;
+    json_t *o = json_object();
+    json_object_set_new(o, "guest",
+                        json_string(here     ? "here"
+                                    : s->ran ? "lost"
+                                             : "not started here"));
+    json_object_set_new(o, "source", json_string(belief_name(belief)));
+    json_object_set_new(o, "shut_sent", json_boolean(s->shut_sent));
+    json_object_set_new(o, "text", json_string(dst_belief_text(belief)));
+    return o;
+}
+
+static json_t *checked(const struct vms_vm_report *r) {
+    json_t *o = json_object();
+    json_object_set_new(o, "good", json_boolean(vms_vm_report_good(r)));
+    json_object_set_new(o, "pages", number(r->pages));
+    json_object_set_new(o, "torn", number(r->torn));
+    json_object_set_new(o, "wrong", number(r->wrong));
+    json_object_set_new(o, "stale", number(r->stale));
+    json_object_set_new(o, "heartbeats", number(r->heartbeats));
+    json_object_set_new(o, "met", number(r->met));
+    json_object_set_new(o, "twice", number(r->twice));
+    json_object_set_new(o, "first", json_string(r->first));
+    return o;
+}
+
+static void put_ends(const struct dst_session *s, const struct vms_vm_report *check, json_t *o) {
+    if (s->postcopied)
+        json_object_set_new(o, "postcopy", postcopy(s));
+    json_object_set_new(o, "hand_over", hand_over(s));
+    if (check)
+        json_object_set_new(o, "check", checked(check));
+}
+
+static json_t *native(const struct dst_session *s) {
+    static const char *const verdicts[] = {"not made", "equal", "different"};
+    const struct dst_native_result *r = &s->native_result;
+    char session[33];
+    json_t *o = json_object();
+    vms_session_text(r->session, session);
+    json_object_set_new(o, "session", json_string(session));
+    json_object_set_new(o, "state", json_string(dst_native_state_name(r->state)));
+    json_object_set_new(o, "pages", number(r->pages));
+    json_object_set_new(o, "zeros", number(r->zeros));
+    json_object_set_new(o, "deltas", number(r->deltas));
+    json_object_set_new(o, "discarded", number(r->discarded));
+    json_object_set_new(o, "digest", json_string(verdicts[r->verdict % 3]));
+    json_object_set_new(o, "pages_different", number(r->pages_different));
+    json_object_set_new(o, "digest_us", json_integer(r->verdict_us));
+    json_object_set_new(o, "requests", number(r->requests));
+    json_object_set_new(o, "bytes", number(r->bytes_in));
+    json_object_set_new(o, "cuts", number(r->cuts));
+    json_object_set_new(o, "resumes", number(r->resumes));
+    return o;
+}
+
+/* [REP-3] What the timeline says of downtime is kept. */
+static void put_timings(const struct dst_session *s, json_t *o) {
+    json_t *more = timings(&s->stats.times), *t = json_object_get(o, "timings");
+    if (t)
+        (void)json_object_update(t, more);
+    else
+        json_object_set(o, "timings", more);
+    json_decref(more);
+}
+
+/* What stood in QEMU's stream. */
+static void put_qevm(const struct dst_session *s, json_t *o) {
     json_object_set_new(o, "wire", json_string("qevm"));
+    json_object_set_new(o, "state", json_string(dst_state_name(s->engine.state)));
     json_object_set_new(o, "dialect", dialect(s));
-    json_object_set_new(o, "bytes", number(total_bytes(s)));
     json_object_set_new(o, "rounds", number(s->stats.rounds));
     json_object_set_new(o, "iterations", number(s->stats.iterations));
     json_object_set_new(o, "syncs", number(s->engine.syncs));
-    json_object_set_new(o, "blocks", s->image ? blocks(s) : json_object());
     json_object_set_new(o, "sections", sections(s));
     json_object_set_new(o, "channels", channels(s));
     json_object_set_new(o, "commands", commands(s));
     json_object_set_new(o, "return_path", replies(s));
-    json_object_set_new(o, "timings", timings(&s->stats.times));
-    int rc = json_dump_file(o, s->options->report, JSON_INDENT(2));
+}
+
+static void put_native(const struct dst_session *s, json_t *o) {
+    const struct dst_native_result *r = &s->native_result;
+    json_object_set_new(o, "wire", json_string("native"));
+    json_object_set_new(o, "state", json_string(dst_native_state_name(r->state)));
+    json_object_set_new(o, "pages", number(r->pages));
+    json_object_set_new(o, "zero_pages", number(r->zeros));
+    json_object_set_new(o, "native", native(s));
+    json_object_set(o, "session", json_object_get(json_object_get(o, "native"), "session"));
+}
+
+int dst_report(struct dst_session *s, const struct vms_vm_report *check) {
+    struct vms_error err;
+    json_t *o = vms_report_new(s->timeline, "reference-dst");
+    json_object_set_new(o, "result", json_string(s->error.code ? "failed" : "completed"));
+    if (s->error.code)
+        json_object_set_new(o, "error", vms_report_error(&s->error));
+    if (s->native)
+        put_native(s, o);
+    else
+        put_qevm(s, o);
+    json_object_set_new(o, "bytes", number(total_bytes(s)));
+    json_object_set_new(o, "blocks", s->image ? blocks(s) : json_object());
+    put_timings(s, o);
+    put_ends(s, check, o);
+    enum vms_code code = vms_report_write(s->options->report, o, &err);
     json_decref(o);
-    return rc;
+    return code == VMS_OK ? 0 : -1;
 }

@@ -5,7 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
+#include <vmstream/crypto.h>
 #include <vmstream/vmdesc.h>
+
+#include "reference-src/vm/vm.h"
 
 /* The life of one incoming migration. */
 
@@ -30,30 +34,24 @@ static struct vms_qevm_config qevm_config(const struct dst_channel *c) {
     return q;
 }
 
-static void on_progress(void *ctx, uint64_t bytes, uint64_t total) {
-    (void)bytes, (void)total;
-    dst_progress(ctx, false);
-}
-
 enum vms_code dst_channel_prepare(struct dst_channel *c, const struct vms_pump_sink *sink,
                                   struct vms_error *err) {
     struct vms_pump_config p = {
         .qevm = qevm_config(c), .source = vms_source_from_channel(c->io), .sink = *sink};
-    if (c->kind == VMS_QEVM_MAIN) {
+    if (c->kind == VMS_QEVM_MAIN || c->kind == VMS_QEVM_RECOVERY) {
         c->vmdesc = vms_vmdesc_new();
         if (!c->vmdesc)
             return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
         p.qevm.vmdesc = vms_vmdesc_ops(c->vmdesc);
-        p.progress = on_progress;
-        p.progress_ctx = c->session;
     }
     c->pump = vms_pump_new(&p, err);
     c->ram = c->pump ? vms_ram_channel_new(c->session->image, c->number, err) : NULL;
     return c->ram ? VMS_OK : err->code;
 }
 
-static void free_channel(struct dst_channel *c) {
+void dst_channel_free(struct dst_channel *c) {
     vms_pump_free(c->pump);
+    dst_vfio_packet_free(&c->packet);
     vms_ram_channel_free(c->ram);
     vms_vmdesc_free(c->vmdesc);
     (void)vms_channel_close(c->io, NULL);
@@ -74,7 +72,7 @@ static void tell_source(struct dst_session *s) {
     unsigned actions;
     bool open = s->engine.return_path;
     (void)dst_engine_event(&s->engine, DST_EV_ERROR, &actions, &ignored);
-    if (open)
+    if (open && s->main)
         (void)dst_reply(s, VMS_R_RP_SHUT, 1, &ignored);
 }
 
@@ -86,6 +84,7 @@ enum vms_code dst_session_fail(struct dst_session *s, const struct vms_error *er
         s->stats.times.finished = dst_now_ms();
         tell_source(s);
         shut_all(s);
+        dst_devices_abort(s);
         vms_cancel_raise(s->cancel);
     }
     pthread_cond_broadcast(&s->changed);
@@ -124,7 +123,10 @@ static enum vms_code listen_on(struct dst_session *s, struct vms_error *err) {
 
 static enum vms_code make_image(struct dst_session *s, struct vms_error *err) {
     struct vms_ram_image_config c = vms_ram_image_config_default();
-    if (s->options->ram_dir) {
+    if (s->guest) {
+        c.store = VMS_RAM_GUEST;
+        c.guest = s->guest;
+    } else if (s->options->ram_dir) {
         c.store = VMS_RAM_FILES;
         c.path = s->options->ram_dir;
     }
@@ -152,10 +154,32 @@ static bool all_ended(const struct dst_session *s) {
     return true;
 }
 
+/*
+ * Nobody came in time. A guest that has all its pages needs no source any more; one that lacks some
+ * is lost, for the reason of the cut. Lock held; true: the session is over in good order.
+ */
+static bool give_up(struct dst_session *s) {
+    struct vms_error err = s->cut;
+    unsigned actions;
+    if (dst_postcopy_missing(s->postcopy) > 0)
+        return false;
+    (void)dst_engine_event(&s->engine, DST_EV_CHANNELS_DONE, &actions, &err);
+    s->stats.times.finished = dst_now_ms();
+    s->over = true;
+    return true;
+}
+
 static void wait_until_over(struct dst_session *s) {
     pthread_mutex_lock(&s->lock);
-    while (!s->over)
-        (void)dst_wait(s, VMS_NEVER);
+    while (!s->over) {
+        bool broken = s->broken;
+        if (dst_wait(s, broken ? s->recover_by : VMS_NEVER) || !broken || !s->broken || give_up(s))
+            continue;
+        struct vms_error cut = s->cut;
+        pthread_mutex_unlock(&s->lock);
+        (void)dst_session_fail(s, &cut);
+        pthread_mutex_lock(&s->lock);
+    }
     vms_deadline deadline = vms_deadline_in(LINGER_MS);
     while (!s->error.code && !all_ended(s))
         if (!dst_wait(s, deadline))
@@ -171,14 +195,37 @@ static void join_all(struct dst_session *s, pthread_t acceptor) {
     for (size_t i = 0; i < s->channel_count; i++)
         if (!pthread_equal(s->channels[i]->thread, pthread_self()))
             pthread_join(s->channels[i]->thread, NULL);
+    if (s->native_runs)
+        pthread_join(s->native_thread, NULL);
+    dst_package_join(s);
+    dst_postcopy_keep_stats(s);
+    dst_touch_join(s);
+    if (s->error.code && !s->ran && !s->native)
+        dst_devices_reset(s);
 }
 
 static enum vms_code start(struct dst_session *s, struct vms_error *err) {
     s->cancel = vms_cancel_new();
     if (!s->cancel)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
-    enum vms_code code = make_image(s, err);
+    enum vms_code code = dst_guest_open(s, err);
+    if (code == VMS_OK)
+        code = dst_devices_open(s, err);
+    if (code == VMS_OK)
+        code = make_image(s, err);
     return code == VMS_OK ? listen_on(s, err) : code;
+}
+
+/* [REP-9] Time begins with the first phase: before it nobody has connected. */
+static void record(struct dst_session *s) {
+    const struct vms_timeline_options t = {
+        .end = VMS_END_DESTINATION, .started_unix_s = time(NULL), .waits = true};
+    const struct vms_display_options d = {.fd = s->options->quiet ? -1 : STDERR_FILENO,
+                                          .program = "reference-dst",
+                                          .refresh = dst_refresh,
+                                          .ctx = s};
+    s->timeline = vms_timeline_new(&t, vms_display_now());
+    s->display = vms_display_start(s->timeline, &d);
 }
 
 enum vms_code dst_session_run(struct dst_session *s, const struct dst_options *options) {
@@ -191,21 +238,42 @@ enum vms_code dst_session_run(struct dst_session *s, const struct dst_options *o
         s->error = err;
         return err.code;
     }
+    if (options->answer) {
+        (void)dst_native_answer_for(s, &s->error);
+        return s->error.code;
+    }
+    dst_native_remind(s);
+    record(s);
     if (pthread_create(&acceptor, NULL, dst_accept_thread, s) != 0)
         return vms_error_set(&s->error, VMS_E_NO_MEMORY, "a thread");
     wait_until_over(s);
     join_all(s, acceptor);
-    dst_progress(s, true);
+    vms_timeline_result(s->timeline, vms_display_now(), s->error.code ? "failed" : "completed",
+                        s->error.code ? &s->error : NULL);
+    vms_display_stop(s->display);
+    s->display = NULL;
     return s->error.code;
 }
 
 void dst_session_free(struct dst_session *s) {
+    vms_display_stop(s->display);
+    vms_timeline_free(s->timeline);
+    dst_native_free(s->native);
+    if (s->key)
+        vms_wipe(s->key, s->key_len);
+    free(s->key);
+    dst_postcopy_free(s->postcopy);
     for (size_t i = 0; i < s->channel_count; i++)
-        free_channel(s->channels[i]);
+        dst_channel_free(s->channels[i]);
     for (size_t i = 0; i < s->stats.section_count; i++)
         free(s->stats.sections[i].idstr);
     vms_listener_close(s->listener);
     vms_ram_image_free(s->image);
+    dst_devices_free(s);
+    vms_vm_free(s->vm);
     vms_tls_creds_free(s->tls);
     vms_cancel_free(s->cancel);
+    free(s->package.steps);
+    free(s->guest_state.bytes);
+    free(s->memory);
 }

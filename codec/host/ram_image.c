@@ -12,7 +12,8 @@ static bool needs_path(const struct vms_ram_image_config *config) {
 
 static bool is_misused(const struct vms_ram_image_config *config) {
     return config->only.len > VMS_NAME_MAX || (needs_path(config) && !config->path) ||
-           (config->store == VMS_RAM_FILE && config->only.len == 0);
+           (config->store == VMS_RAM_FILE && config->only.len == 0) ||
+           (config->store == VMS_RAM_GUEST && !config->guest);
 }
 
 /* The configuration's strings become the image's own. */
@@ -94,7 +95,7 @@ static enum vms_code check_block(const struct vms_ram_image *image,
     return VMS_OK;
 }
 
-static struct ram_block *new_block(const struct vms_rec_ram_block *block) {
+static struct ram_block *new_block(const struct vms_rec_ram_block *block, size_t index) {
     struct ram_block *b = calloc(1, sizeof *b);
     if (!b)
         return NULL;
@@ -103,6 +104,7 @@ static struct ram_block *new_block(const struct vms_rec_ram_block *block) {
     b->pub.used_length = block->used_length;
     b->pub.page_size = block->page_size;
     b->pub.gpa = block->gpa;
+    b->pub.index = index;
     b->pub.fd = -1;
     return b;
 }
@@ -130,11 +132,11 @@ enum vms_code vms_ram_image_add(struct vms_ram_image *image, const struct vms_re
         return check_again(image->blocks[index], block, err);
     if (check_block(image, block, err) != VMS_OK)
         return err->code;
-    struct ram_block *b = grow(image) ? new_block(block) : NULL;
+    struct ram_block *b = grow(image) ? new_block(block, image->count) : NULL;
     if (!b)
         return vms_error_set(err, VMS_E_NO_MEMORY, "a RAM block");
     if (is_stored(image, block->name)) {
-        if (ram_store_open(&image->config, image->page_size, b, err) != VMS_OK) {
+        if (ram_store_open(image, b, err) != VMS_OK) {
             free(b);
             return err->code;
         }
@@ -160,14 +162,14 @@ size_t vms_ram_image_find(const struct vms_ram_image *image, struct vms_slice na
 }
 
 /* Forgets that content came for the pages [first, end). */
-static void unmark(struct ram_block *b, uint64_t first, uint64_t end) {
+static void unmark(_Atomic uint64_t *bits, uint64_t first, uint64_t end) {
     while (first < end) {
-        uint64_t bits = 64 - first % 64;
-        if (bits > end - first)
-            bits = end - first;
-        uint64_t mask = (bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1) << (first % 64);
-        atomic_fetch_and_explicit(&b->written[first / 64], ~mask, memory_order_relaxed);
-        first += bits;
+        uint64_t n = 64 - first % 64;
+        if (n > end - first)
+            n = end - first;
+        uint64_t mask = (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1) << (first % 64);
+        atomic_fetch_and_explicit(&bits[first / 64], ~mask, memory_order_relaxed);
+        first += n;
     }
 }
 
@@ -182,6 +184,14 @@ enum vms_code vms_ram_image_discard(struct vms_ram_image *image, size_t index, u
                              (unsigned long long)length, (unsigned long long)start, b->pub.name);
     if (!b->pub.memory || length == 0)
         return VMS_OK;
-    unmark(b, start / image->page_size, (start + length) / image->page_size);
+    unmark(b->written, start / image->page_size, (start + length) / image->page_size);
+    unmark(b->zeros, start / image->page_size, (start + length) / image->page_size);
     return ram_store_punch(b, start, length, err);
+}
+
+void vms_ram_image_arrived(const struct vms_ram_image *image, size_t index, uint64_t *bits) {
+    const struct ram_block *b = image->blocks[index];
+    uint64_t words = (b->pub.used_length / image->page_size + 63) / 64;
+    for (uint64_t i = 0; i < words; i++)
+        bits[i] = atomic_load(&b->written[i]) | atomic_load(&b->zeros[i]);
 }

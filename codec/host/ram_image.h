@@ -2,6 +2,7 @@
 #ifndef VMSTREAM_HOST_RAM_IMAGE_H
 #define VMSTREAM_HOST_RAM_IMAGE_H
 
+#include "host/guest.h"
 #include "host/pump.h"
 
 /**
@@ -25,11 +26,14 @@ enum vms_ram_store {
     VMS_RAM_MEMORY, /* a memfd for each block */
     VMS_RAM_FILES,  /* a file for each block, in directory, named by vms_ram_file_name() */
     VMS_RAM_FILE,   /* the one block `only` in the file at path */
+    VMS_RAM_GUEST, /* the memory of `guest`, which keeps it and has written nothing to it yet (it is
+                      zero): RAM-16, RAM-30 */
 };
 
 struct vms_ram_image_config {
     enum vms_ram_store store;
-    const char *path;      /* FILES: the directory, which exists; FILE: the file */
+    const char *path;              /* FILES: the directory, which exists; FILE: the file */
+    const struct vms_guest *guest; /* GUEST: outlives the image */
     struct vms_slice only; /* not empty: only this block is stored, the others as with CHECK */
     uint64_t max_bytes;    /* sum of the stored blocks, LIMIT error past it; 0: limits.ram_bytes */
     struct vms_limits limits;
@@ -55,17 +59,22 @@ enum vms_code vms_ram_image_page_size(struct vms_ram_image *image, uint32_t byte
 /** A block of the image. */
 struct vms_ram_block {
     char name[VMS_NAME_MAX + 1]; /* NUL-terminated */
+    size_t index;                /* in the block list */
     uint64_t used_length;        /* bytes, whole target pages */
     uint64_t page_size;          /* of the host, as the wire told it, bytes; 0: it did not */
     uint64_t gpa;                /* as the wire told it (x-ignore-shared), else 0 */
     uint8_t *memory;             /* used_length bytes, shared mapping; NULL when not stored */
     int fd;                      /* behind memory, owned by the image; -1 when not stored */
+    bool shared;                 /* stored: memory is mapped shared; private only a guest's own */
+    uint64_t map_page;           /* stored: page of that mapping, bytes */
 };
 
 /**
  * Adds a block, as record RAM_BLOCK does. A block that is there with the same length is left as it
- * is; another length is RAM-16. Errors: RAM_BLOCK_NAME, RAM_BLOCK_LENGTH, RAM_BLOCK_SIZE, LIMIT
- * (before anything is allocated), IO, NO_MEMORY. Not while another thread uses the image.
+ * is; another length is RAM-16, and so is one that is not the guest's, or a host page other than
+ * the guest's. Errors: RAM_BLOCK_NAME, RAM_BLOCK_LENGTH, RAM_BLOCK_SIZE, RAM_BLOCK_UNKNOWN (the
+ * guest has none: RAM-30), LIMIT (before anything is allocated), IO, NO_MEMORY. Not while another
+ * thread uses the image.
  */
 enum vms_code vms_ram_image_add(struct vms_ram_image *image, const struct vms_rec_ram_block *block,
                                 struct vms_error *err);
@@ -130,6 +139,21 @@ void vms_ram_channel_place(struct vms_ram_channel *channel, const struct vms_ram
  */
 enum vms_code vms_ram_image_discard(struct vms_ram_image *image, size_t index, uint64_t start,
                                     uint64_t length, struct vms_error *err);
+
+/**
+ * Which target pages of a stored block content or a zero page came for, since the last discard: bit
+ * i % 64 of bits[i / 64], for every page; words past the last page are 0. Not while a channel is
+ * being loaded.
+ */
+void vms_ram_image_arrived(const struct vms_ram_image *image, size_t index, uint64_t *bits);
+
+/**
+ * Before the first block: with FILES memory is kept as with MEMORY, and vms_ram_image_save() writes
+ * the files; userfaultfd serves no files. Nothing to do for other stores.
+ */
+void vms_ram_image_defer_files(struct vms_ram_image *image);
+/** Writes the deferred files, sparse. IO. */
+enum vms_code vms_ram_image_save(const struct vms_ram_image *image, struct vms_error *err);
 
 enum {
     VMS_RAM_FILE_NAME_MAX = 3 * VMS_NAME_MAX + 1,

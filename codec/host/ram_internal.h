@@ -24,10 +24,13 @@ struct ram_block {
     struct vms_ram_block pub;
     size_t name_len;
     _Atomic uint64_t *written; /* one bit a target page that content came for; NULL: not stored */
+    _Atomic uint64_t *zeros;   /* and one that came as zero while nothing was written to it */
+    bool borrowed;             /* memory is the guest's */
 };
 
 struct vms_ram_image {
     struct vms_ram_image_config config;
+    bool deferred; /* files are written by vms_ram_image_save() */
     uint8_t only[VMS_NAME_MAX];
     uint32_t page_size;
     uint64_t stored_bytes;
@@ -71,13 +74,13 @@ struct vms_ram_channel {
 
     struct vms_inflate *page_unpack;   /* COMPRESSED: one stream a page */
     struct vms_inflate *stream_unpack; /* multifd: one stream a channel */
-    uint8_t *bitmap;                  /* mapped-ram: of bitmap_block */
+    uint8_t *bitmap;                   /* mapped-ram: of bitmap_block */
     struct ram_block *bitmap_block;
 };
 
 /* ram_store.c: gives a block memory, or takes it away. */
-enum vms_code ram_store_open(const struct vms_ram_image_config *config, uint32_t page_size,
-                             struct ram_block *block, struct vms_error *err);
+enum vms_code ram_store_open(const struct vms_ram_image *image, struct ram_block *block,
+                             struct vms_error *err);
 void ram_store_close(struct ram_block *block);
 enum vms_code ram_store_punch(struct ram_block *block, uint64_t start, uint64_t length,
                               struct vms_error *err);
@@ -86,6 +89,11 @@ enum vms_code ram_store_punch(struct ram_block *block, uint64_t start, uint64_t 
 static inline bool ram_mark(struct ram_block *b, uint64_t page) {
     uint64_t bit = UINT64_C(1) << (page % 64);
     return atomic_fetch_or_explicit(&b->written[page / 64], bit, memory_order_relaxed) & bit;
+}
+
+static inline void ram_mark_in(_Atomic uint64_t *bits, uint64_t page) {
+    (void)atomic_fetch_or_explicit(&bits[page / 64], UINT64_C(1) << (page % 64),
+                                   memory_order_relaxed);
 }
 
 /* ram_stats.c: the current block's; a channel's life in the image's sums */

@@ -19,8 +19,8 @@ static enum vms_code fill_memory(struct vms_ram_channel *c, uint64_t offset, uin
         memset(c->block->pub.memory + offset, fill, c->image->page_size);
     if (written)
         ram_stats(c)->duplicates++;
-    else if (fill != 0)
-        (void)ram_mark(c->block, page);
+    else
+        ram_mark_in(fill ? c->block->written : c->block->zeros, page);
     return VMS_OK;
 }
 

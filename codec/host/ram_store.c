@@ -51,11 +51,16 @@ static int open_in_directory(const char *directory, const struct ram_block *b) {
     return fd;
 }
 
-static int open_store(const struct vms_ram_image_config *config, const struct ram_block *b) {
-    switch (config->store) {
-    case VMS_RAM_FILES: return open_in_directory(config->path, b);
-    case VMS_RAM_FILE: return open(config->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+static int open_store(const struct vms_ram_image *image, const struct ram_block *b) {
+    switch (image->config.store) {
+    case VMS_RAM_FILES:
+        if (!image->deferred)
+            return open_in_directory(image->config.path, b);
+        /* fall through */
     case VMS_RAM_MEMORY: return memfd_create("vmstream-ram", MFD_CLOEXEC);
+    case VMS_RAM_FILE:
+        return open(image->config.path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    case VMS_RAM_GUEST:
     case VMS_RAM_CHECK: break;
     }
     errno = EINVAL;
@@ -73,44 +78,137 @@ static enum vms_code map(struct ram_block *b, struct vms_error *err) {
     if (memory == MAP_FAILED)
         return io_error(err, "mapping", b->pub.name);
     b->pub.memory = memory;
+    b->pub.shared = true;
+    b->pub.map_page = (uint64_t)sysconf(_SC_PAGESIZE);
     return VMS_OK;
 }
 
-enum vms_code ram_store_open(const struct vms_ram_image_config *config, uint32_t page_size,
-                             struct ram_block *block, struct vms_error *err) {
-    block->pub.fd = open_store(config, block);
-    if (block->pub.fd < 0)
-        return io_error(err, "opening", block->pub.name);
-    if (map(block, err) != VMS_OK) {
-        ram_store_close(block);
+static enum vms_code open_own(const struct vms_ram_image *image, struct ram_block *b,
+                              struct vms_error *err) {
+    b->pub.fd = open_store(image, b);
+    return b->pub.fd < 0 ? io_error(err, "opening", b->pub.name) : map(b, err);
+}
+
+static const struct vms_guest_block *find_in(const struct vms_guest *guest, const char *name) {
+    for (size_t i = 0; i < guest->block_count; i++)
+        if (strcmp(guest->blocks[i].name, name) == 0)
+            return &guest->blocks[i];
+    return NULL;
+}
+
+/* [RAM-16] [RAM-30] */
+static enum vms_code borrow(const struct vms_guest *guest, struct ram_block *b,
+                            struct vms_error *err) {
+    const struct vms_guest_block *g = find_in(guest, b->pub.name);
+    if (!g)
+        return vms_error_set(err, VMS_E_RAM_BLOCK_UNKNOWN, "the guest here has no block %s",
+                             b->pub.name);
+    if (g->length != b->pub.used_length)
+        return vms_error_set(err, VMS_E_RAM_BLOCK_SIZE, "%s has %llu bytes here, %llu there",
+                             b->pub.name, (unsigned long long)g->length,
+                             (unsigned long long)b->pub.used_length);
+    if (b->pub.page_size && b->pub.page_size != g->page_size)
+        return vms_error_set(
+            err, VMS_E_RAM_BLOCK_SIZE, "%s has pages of %llu bytes here, of %llu there",
+            b->pub.name, (unsigned long long)g->page_size, (unsigned long long)b->pub.page_size);
+    b->borrowed = true;
+    b->pub.memory = g->memory;
+    b->pub.fd = g->fd;
+    b->pub.shared = g->shared;
+    b->pub.map_page = g->page_size;
+    return VMS_OK;
+}
+
+enum vms_code ram_store_open(const struct vms_ram_image *image, struct ram_block *b,
+                             struct vms_error *err) {
+    const struct vms_guest *guest =
+        image->config.store == VMS_RAM_GUEST ? image->config.guest : NULL;
+    if ((guest ? borrow(guest, b, err) : open_own(image, b, err)) != VMS_OK) {
+        ram_store_close(b);
         return err->code;
     }
-    uint64_t words = (block->pub.used_length / page_size + 63) / 64;
-    block->written = calloc((size_t)words, sizeof *block->written);
-    if (block->written)
+    uint64_t words = (b->pub.used_length / image->page_size + 63) / 64;
+    b->written = calloc((size_t)words, sizeof *b->written);
+    b->zeros = calloc((size_t)words, sizeof *b->zeros);
+    if (b->written && b->zeros)
         return VMS_OK;
-    ram_store_close(block);
-    return vms_error_set(err, VMS_E_NO_MEMORY, "RAM block %s", block->pub.name);
+    ram_store_close(b);
+    return vms_error_set(err, VMS_E_NO_MEMORY, "RAM block %s", b->pub.name);
 }
 
 void ram_store_close(struct ram_block *block) {
-    if (block->pub.memory)
+    if (block->pub.memory && !block->borrowed)
         munmap(block->pub.memory, (size_t)block->pub.used_length);
-    if (block->pub.fd >= 0)
+    if (block->pub.fd >= 0 && !block->borrowed)
         close(block->pub.fd);
     free(block->written);
+    free(block->zeros);
     block->pub.memory = NULL;
     block->pub.fd = -1;
-    block->written = NULL;
+    block->written = block->zeros = NULL;
 }
 
+/* Private memory has its pages beside the file, if there is one. */
 enum vms_code ram_store_punch(struct ram_block *block, uint64_t start, uint64_t length,
                               struct vms_error *err) {
     int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    if (fallocate(block->pub.fd, mode, (off_t)start, (off_t)length) == 0)
+    int r = block->pub.shared ? fallocate(block->pub.fd, mode, (off_t)start, (off_t)length)
+                              : madvise(block->pub.memory + start, (size_t)length, MADV_DONTNEED);
+    if (r == 0)
         return VMS_OK;
     if (errno != EOPNOTSUPP && errno != ENOSYS)
         return io_error(err, "discarding from", block->pub.name);
     memset(block->pub.memory + start, 0, (size_t)length);
+    return VMS_OK;
+}
+
+/* ---- files that are written afterwards ---- */
+
+void vms_ram_image_defer_files(struct vms_ram_image *image) {
+    image->deferred = image->config.store == VMS_RAM_FILES;
+}
+
+static enum vms_code write_at(int fd, const struct ram_block *b, uint64_t offset, uint64_t length,
+                              struct vms_error *err) {
+    while (length > 0) {
+        ssize_t n = pwrite(fd, b->pub.memory + offset, (size_t)length, (off_t)offset);
+        if (n < 0 && errno != EINTR)
+            return io_error(err, "writing", b->pub.name);
+        offset += n > 0 ? (uint64_t)n : 0;
+        length -= n > 0 ? (uint64_t)n : 0;
+    }
+    return VMS_OK;
+}
+
+/* What the memory's own file has no data for stays a hole. */
+static enum vms_code copy_data(int fd, const struct ram_block *b, struct vms_error *err) {
+    off_t end = 0, at;
+    while ((at = lseek(b->pub.fd, end, SEEK_DATA)) >= 0) {
+        end = lseek(b->pub.fd, at, SEEK_HOLE);
+        if (end < 0)
+            return io_error(err, "seeking in", b->pub.name);
+        if (write_at(fd, b, (uint64_t)at, (uint64_t)(end - at), err) != VMS_OK)
+            return err->code;
+    }
+    return errno == ENXIO ? VMS_OK : io_error(err, "seeking in", b->pub.name);
+}
+
+static enum vms_code save_block(const struct vms_ram_image *image, const struct ram_block *b,
+                                struct vms_error *err) {
+    int fd = open_in_directory(image->config.path, b);
+    if (fd < 0)
+        return io_error(err, "opening", b->pub.name);
+    enum vms_code code = ftruncate(fd, (off_t)b->pub.used_length) == 0
+                             ? copy_data(fd, b, err)
+                             : io_error(err, "sizing", b->pub.name);
+    if (close(fd) != 0 && code == VMS_OK)
+        code = io_error(err, "writing", b->pub.name);
+    return code;
+}
+
+enum vms_code vms_ram_image_save(const struct vms_ram_image *image, struct vms_error *err) {
+    for (size_t i = 0; image->deferred && i < image->count; i++)
+        if (image->blocks[i]->pub.memory && save_block(image, image->blocks[i], err) != VMS_OK)
+            return err->code;
     return VMS_OK;
 }

@@ -106,4 +106,6 @@ void vms_qevm_adopt(struct vms_qevm_decoder *d, const struct vms_qevm_decoder *m
                            ? m->section_count
                            : (uint32_t)d->config.limits.sections;
     memcpy(d->sections, m->sections, d->section_count * sizeof *d->sections);
+    for (uint32_t i = 0; i < d->section_count; i++) /* REC-8 */
+        d->sections[i].ended = false;
 }
