@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "reference-src/session_impl.h"
+
+/* The sender of the last pages: a thread from POSTCOPY_RUN until all are out, or the next cut. */
+
+static bool is_stopped(struct src_session *s, uint64_t *bandwidth) {
+    pthread_mutex_lock(&s->lock);
+    bool stopped = s->stop_sender || s->closing;
+    *bandwidth = s->postcopy_bandwidth;
+    pthread_mutex_unlock(&s->lock);
+    return stopped;
+}
+
+/* Requested pages are never held back; the others keep to the limit, until `at`. */
+static void pace(struct src_session *s, uint64_t bandwidth, uint64_t sent, uint64_t *at) {
+    uint64_t now = src_now_ns();
+    if (!bandwidth)
+        return;
+    *at = (*at > now ? *at : now) + sent * 1000000000 / bandwidth;
+    if (*at <= now + 1000000)
+        return;
+    struct timespec t = {(time_t)(*at / 1000000000), (long)(*at % 1000000000)};
+    pthread_mutex_lock(&s->lock);
+    while (!s->stop_sender && !s->closing && src_now_ns() < *at && !src_ram_waits(&s->devices[0]))
+        if (pthread_cond_timedwait(&s->changed, &s->lock, &t) != 0)
+            break;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void tell(struct src_session *s, enum vms_code code, const struct vms_error *why) {
+    struct src_item item = {.kind = SRC_ITEM_EVENT, .event = {.kind = SRC_EV_PAGES_SENT}};
+    if (code != VMS_OK) {
+        item.event.kind = src_is_cut(code) ? SRC_EV_CUT : SRC_EV_ERROR;
+        item.event.value = code;
+        item.why = *why;
+    }
+    src_push(s, &item);
+}
+
+static void *sender_thread(void *ctx) {
+    struct src_session *s = ctx;
+    struct vms_error err = {0};
+    struct src_ram_sent sent = {.more = true};
+    uint64_t bandwidth, at = 0;
+    enum vms_code code = VMS_OK;
+    while (sent.more && code == VMS_OK) {
+        if (is_stopped(s, &bandwidth))
+            return NULL;
+        code = src_ram_send_next(&s->devices[0], &s->wire, s->options.preempt, &sent, &err);
+        if (sent.waited_ns)
+            vms_timeline_observe(s->host.timeline, VMS_LATENCY_REQUEST, sent.waited_ns);
+        if (!sent.urgent)
+            pace(s, bandwidth, sent.bytes, &at);
+    }
+    if (code == VMS_OK)
+        code = s->wire.ops->flush(s->wire.ctx, &err);
+    tell(s, code, &err);
+    return NULL;
+}
+
+void src_sender_start(struct src_session *s) {
+    struct vms_error err;
+    src_sender_stop(s);
+    s->stop_sender = false;
+    s->has_sender = pthread_create(&s->sender, NULL, sender_thread, s) == 0;
+    if (s->has_sender)
+        return;
+    (void)vms_error_set(&err, VMS_E_NO_MEMORY, "a thread");
+    src_trouble(s, &err);
+}
+
+void src_sender_stop(struct src_session *s) {
+    if (!s->has_sender)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->stop_sender = true;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->sender, NULL);
+    s->has_sender = false;
+}

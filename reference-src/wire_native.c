@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/journal.h"
+#include "reference-src/wire_native_internal.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    RESUME_MS = 60000, /* that a lost session is kept, where the user has not said */
+    ATTEMPT_MS = 1000, /* of reconnect(), which is called again */
+};
+
+/* ---- the link ---- */
+
+static void on_note(void *ctx, const char *text) {
+    struct wire_native *w = ctx;
+    w->owner->note(w->owner->ctx, text);
+}
+
+/* A cut that may heal: the engine waits with us. That it has healed reconnect() tells. */
+static void on_changed(void *ctx, bool up, const struct vms_error *why) {
+    struct wire_native *w = ctx;
+    struct src_event e = {.kind = SRC_EV_CUT};
+    pthread_mutex_lock(&w->mutex);
+    bool tells = !up && !w->closing;
+    pthread_mutex_unlock(&w->mutex);
+    if (tells)
+        w->owner->event(w->owner->ctx, &e, why);
+}
+
+static uint64_t features(const struct wire_native *w) {
+    uint64_t f = VMS_FEATURE_HANDOVER | VMS_FEATURE_SWITCHOVER_ACK;
+    if (w->inquiry)
+        return VMS_FEATURE_HANDOVER;
+    if (w->options.postcopy)
+        f |= VMS_FEATURE_POSTCOPY;
+    if (w->options.pack)
+        f |= VMS_FEATURE_ZSTD | VMS_FEATURE_ZSTD_DELTA;
+    return w->options.no_digest ? f : f | VMS_FEATURE_DIGEST;
+}
+
+static uint32_t fill_devices(const struct wire_native *w, struct vms_native_device *list) {
+    uint32_t n = 0;
+    for (size_t i = 0; i < w->options.device_count && n < SRC_DEVICES_MAX; i++) {
+        const struct src_wire_device *d = &w->options.devices[i];
+        if (d->number != 0)
+            list[n++] = (struct vms_native_device){d->number, d->kind, vms_str(d->idstr)};
+    }
+    return n;
+}
+
+static struct vms_native_link *new_link(struct wire_native *w, struct vms_error *err) {
+    struct vms_native_device devices[SRC_DEVICES_MAX];
+    struct vms_native_link_config c = vms_native_link_config_default();
+    uint32_t suite = w->options.suite;
+    const char *machine = w->options.machine ? w->options.machine : "";
+    bool plain = w->options.has_suite && w->options.suite == VMS_SUITE_NONE;
+    c.uri = &w->uri;
+    c.options = &w->channel_options;
+    c.suites = w->options.has_suite ? &suite : NULL;
+    c.suite_count = 1;
+    c.psk = plain ? vms_slice(NULL, 0) : vms_slice(w->psk, w->psk_len);
+    c.identity = c.psk.len && w->options.identity ? vms_str(w->options.identity) : c.identity;
+    c.exporter = !plain && !c.psk.len && w->tls != NULL;
+    c.features = features(w);
+    c.features_needed = VMS_FEATURE_HANDOVER;
+    c.machine = w->inquiry ? vms_slice(NULL, 0) : vms_str(machine);
+    c.devices = devices;
+    c.device_count = w->inquiry ? 0 : fill_devices(w, devices);
+    c.handover = true;
+    c.packed = true;
+    c.inquiry = w->inquiry;
+    memcpy(c.session, w->session, sizeof c.session);
+    c.resume_ms = w->inquiry                    ? 0
+                  : w->options.reconnect_ms < 0 ? RESUME_MS
+                                                : w->options.reconnect_ms;
+    if (w->options.replay_bytes)
+        c.limits.native_replay_bytes = w->options.replay_bytes;
+    c.note = on_note;
+    c.changed = on_changed;
+    c.ctx = w;
+    return vms_native_link_new(&c, err);
+}
+
+static void say_session(struct wire_native *w) {
+    char id[VMS_SESSION_TEXT], text[160];
+    vms_session_text(vms_native_link_session_id(w->link), id);
+    (void)snprintf(text, sizeof text, "session %s, %s", id,
+                   vms_suite_name(vms_native_link_agreement(w->link)->suite));
+    on_note(w, text);
+    if (w->owner->session)
+        w->owner->session(w->owner->ctx, w->session);
+}
+
+static enum vms_code open_link(struct wire_native *w, struct vms_error *err) {
+    const char *uri = w->owner->uri ? w->owner->uri(w->owner->ctx) : w->options.connect;
+    if (vms_uri_parse(uri, &w->uri, err) != VMS_OK)
+        return err->code;
+    w->link = new_link(w, err);
+    if (!w->link)
+        return err->code;
+    enum vms_code code = vms_native_link_open(w->link, err);
+    if (code == VMS_OK) {
+        memcpy(w->session, vms_native_link_session_id(w->link), sizeof w->session);
+        w->failed_told = false;
+        w->receiver_runs = pthread_create(&w->receiver, NULL, wn_receiver, w) == 0;
+    }
+    if (code == VMS_OK && w->receiver_runs)
+        return VMS_OK;
+    vms_native_link_free(w->link);
+    w->link = NULL;
+    return code != VMS_OK ? code : vms_error_set(err, VMS_E_NO_MEMORY, "threads");
+}
+
+static void drop_link(struct wire_native *w) {
+    struct vms_error why = {.clause = ""};
+    if (!w->link)
+        return;
+    (void)vms_error_set(&why, VMS_E_IO, "closed");
+    vms_native_link_abort(w->link, &why); /* nothing happens when it is over */
+    if (w->receiver_runs)
+        (void)pthread_join(w->receiver, NULL);
+    if (w->ender_runs)
+        (void)pthread_join(w->ender, NULL);
+    w->receiver_runs = w->ender_runs = false;
+    for (unsigned i = 0; i < w->channel_count; i++)
+        wn_channel_close(&w->channels[i]);
+    wn_channel_close(&w->preempt);
+    w->channel_count = 0;
+    vms_native_link_free(w->link);
+    w->link = NULL;
+}
+
+/* ---- connecting ---- */
+
+static enum vms_code open_channels(struct wire_native *w, struct vms_error *err) {
+    unsigned wanted = w->options.channels ? w->options.channels : 4;
+    if (wanted > WN_CHANNELS_MAX)
+        return vms_error_set(err, VMS_E_LIMIT, "%u data channels", wanted);
+    w->wanted = wanted;
+    for (w->channel_count = 0; w->channel_count < wanted;) {
+        struct wn_channel *c = &w->channels[w->channel_count];
+        w->channel_count++;
+        if (wn_channel_open(w, c, (uint16_t)w->channel_count, true, err) != VMS_OK)
+            return err->code;
+    }
+    if (w->options.postcopy && w->options.preempt)
+        return wn_channel_open(w, &w->preempt, WN_PREEMPT, false, err);
+    return VMS_OK;
+}
+
+static enum vms_code connect_native(void *ctx, struct vms_error *err) {
+    struct wire_native *w = ctx;
+    if (open_link(w, err) != VMS_OK)
+        return err->code;
+    uint64_t f = vms_native_link_agreement(w->link)->features;
+    w->packs = w->options.pack && f & VMS_FEATURE_ZSTD;
+    w->digests = f & VMS_FEATURE_DIGEST;
+    say_session(w);
+    return w->inquiry ? VMS_OK : open_channels(w, err);
+}
+
+/* [HND-14] No session can go on; the hand-over can still be settled. */
+static enum vms_code inquire(struct wire_native *w, struct vms_error *err) {
+    drop_link(w);
+    w->inquiry = true;
+    w->error.code = VMS_OK;
+    return open_link(w, err);
+}
+
+static enum vms_code reconnect(void *ctx, struct vms_error *err) {
+    struct wire_native *w = ctx;
+    struct vms_uri uri;
+    const char *text = w->owner->uri ? w->owner->uri(w->owner->ctx) : w->options.connect;
+    if (!w->link)
+        return w->started ? inquire(w, err) : vms_error_set(err, VMS_E_MISUSE, "not connected");
+    if (vms_uri_parse(text, &uri, err) != VMS_OK)
+        return err->code;
+    vms_native_link_redirect(w->link, &uri);
+    enum vms_code code = vms_native_link_wait_up(w->link, ATTEMPT_MS, err);
+    if (code == VMS_OK || code == VMS_E_TIMEOUT || !w->started)
+        return code;
+    return inquire(w, err);
+}
+
+/* Everything that was sent is repeated as it was: nothing is to be asked (RSM-7). */
+static enum vms_code answer_at_once(struct wire_native *w, enum src_event_kind kind) {
+    struct src_event e = {.kind = kind};
+    w->owner->event(w->owner->ctx, &e, NULL);
+    return VMS_OK;
+}
+
+static enum vms_code ask_bitmaps(void *ctx, struct vms_error *err) {
+    (void)err;
+    return answer_at_once(ctx, SRC_EV_BITMAPS);
+}
+
+static enum vms_code resume(void *ctx, struct vms_error *err) {
+    (void)err;
+    return answer_at_once(ctx, SRC_EV_RESUME_ACK);
+}
+
+/* ---- pages ---- */
+
+static enum vms_code pages(void *ctx, const struct src_batch *batch, struct vms_error *err) {
+    struct wire_native *w = ctx;
+    struct wn_channel *c = wn_channel_of(w, batch->block, batch->pages[0] << WN_PAGE_BITS);
+    if (wn_check(w, err) != VMS_OK)
+        return err->code;
+    return wn_channel_put_batch(c, batch, err);
+}
+
+/* [MIG-23] On the preempt channel by the caller's own thread: nothing is queued before it. */
+static enum vms_code urgent(void *ctx, const struct src_batch *batch, struct vms_error *err) {
+    struct wire_native *w = ctx;
+    struct wn_channel *c = w->preempt.wire
+                               ? &w->preempt
+                               : wn_channel_of(w, batch->block, batch->pages[0] << WN_PAGE_BITS);
+    if (wn_check(w, err) != VMS_OK)
+        return err->code;
+    pthread_mutex_lock(&c->sending);
+    enum vms_code code = wn_send_batch(c, batch, err);
+    pthread_mutex_unlock(&c->sending);
+    return code;
+}
+
+/* Pages of one group never overtake each other: a pass needs no barrier (MIG-10). */
+static enum vms_code sync_passes(void *ctx, struct vms_error *err) {
+    struct wire_native *w = ctx;
+    (void)err;
+    atomic_fetch_add(&w->generation, 1);
+    return VMS_OK;
+}
+
+/* The part of a range in the group that it begins in. */
+static uint64_t group_part(uint64_t first, uint64_t count) {
+    uint64_t per_group = (UINT64_C(2) << 20) >> WN_PAGE_BITS;
+    uint64_t room = per_group - first % per_group;
+    return count < room ? count : room;
+}
+
+static enum vms_code discard_on(struct wire_native *w, struct wn_channel *c, uint32_t block,
+                                const uint64_t *ranges, size_t count, struct vms_error *err) {
+    struct wn_job job = {.kind = WN_DISCARD, .block = block};
+    enum vms_code code = VMS_OK;
+    for (size_t i = 0; i < count && code == VMS_OK; i++)
+        for (uint64_t at = ranges[2 * i], left = ranges[2 * i + 1], n; left && code == VMS_OK;
+             at += n, left -= n) {
+            n = group_part(at, left);
+            if (wn_channel_of(w, block, at << WN_PAGE_BITS) != c)
+                continue;
+            job.ranges[job.range_count++] = (struct vms_native_run){at, (uint32_t)n, false};
+            if (job.range_count == WN_RANGES) {
+                code = wn_channel_put(c, &job, err);
+                job.range_count = 0;
+            }
+        }
+    return code == VMS_OK && job.range_count ? wn_channel_put(c, &job, err) : code;
+}
+
+static enum vms_code discard(void *ctx, uint32_t block, const uint64_t *ranges, size_t count,
+                             struct vms_error *err) {
+    struct wire_native *w = ctx;
+    enum vms_code code = wn_check(w, err);
+    for (unsigned i = 0; i < w->channel_count && code == VMS_OK; i++)
+        code = discard_on(w, &w->channels[i], block, ranges, count, err);
+    return code;
+}
+
+/* START is listen enough, END is RAM's. */
+static enum vms_code nothing(void *ctx, struct vms_error *err) {
+    return wn_check(ctx, err);
+}
+
+/* ---- the end ---- */
+
+static void abort_native(void *ctx, const struct vms_error *why) {
+    struct wire_native *w = ctx;
+    pthread_mutex_lock(&w->mutex);
+    w->closing = true;
+    pthread_mutex_unlock(&w->mutex);
+    if (w->link)
+        vms_native_link_abort(w->link, why);
+}
+
+static enum vms_code close_native(void *ctx, struct vms_error *err) {
+    struct wire_native *w = ctx;
+    (void)err;
+    pthread_mutex_lock(&w->mutex);
+    w->closing = true;
+    pthread_mutex_unlock(&w->mutex);
+    if (w->link)
+        vms_native_link_close(w->link);
+    return VMS_OK;
+}
+
+static void one_stat(struct wire_native *w, struct wn_channel *c, struct src_wire_stats *out) {
+    struct src_channel_stats *s = &out->channels[out->channel_count++];
+    *s = (struct src_channel_stats){.bytes = vms_native_link_channel_bytes(w->link, c->number),
+                                    .pages = atomic_load(&c->pages),
+                                    .zeros = atomic_load(&c->zeros)};
+    if (c->number == WN_PREEMPT)
+        (void)strcpy(s->name, "preempt");
+    else
+        (void)snprintf(s->name, sizeof s->name, "data %u", c->number);
+}
+
+static void stats(void *ctx, struct src_wire_stats *out) {
+    struct wire_native *w = ctx;
+    *out = (struct src_wire_stats){.channel_count = 0};
+    if (!w->link)
+        return;
+    (void)strcpy(out->channels[0].name, "main");
+    out->channels[0].bytes = vms_native_link_channel_bytes(w->link, 0);
+    out->channel_count = 1;
+    for (unsigned i = 0; i < w->channel_count; i++)
+        one_stat(w, &w->channels[i], out);
+    if (w->preempt.wire)
+        one_stat(w, &w->preempt, out);
+    out->bytes_in = vms_native_link_stats(w->link).bytes_in;
+}
+
+static void free_native(void *ctx) {
+    struct wire_native *w = ctx;
+    pthread_mutex_lock(&w->mutex);
+    w->closing = true;
+    pthread_mutex_unlock(&w->mutex);
+    drop_link(w);
+    vms_tls_creds_free(w->tls);
+    if (w->psk)
+        vms_wipe(w->psk, w->psk_len);
+    free(w->psk);
+    free(w->offsets);
+    pthread_mutex_destroy(&w->mutex);
+    free(w);
+}
+
+/* ---- construction ---- */
+
+static const struct src_wire_ops OPS = {
+    .connect = connect_native,
+    .setup = wn_setup,
+    .pages = pages,
+    .urgent = urgent,
+    .sync = sync_passes,
+    .flush = wn_flush,
+    .data = wn_data,
+    .ram_end = nothing,
+    .discard = discard,
+    .listen = nothing,
+    .devices = wn_devices,
+    .switchover = wn_switchover,
+    .start = wn_start,
+    .commit = wn_commit,
+    .end = wn_end,
+    .reconnect = reconnect,
+    .ask_bitmaps = ask_bitmaps,
+    .resume = resume,
+    .abort = abort_native,
+    .close = close_native,
+    .stats = stats,
+    .free = free_native,
+};
+
+static enum vms_code read_psk(struct wire_native *w, struct vms_error *err) {
+    size_t room = (size_t)w->options.limits.psk_file_bytes + 1;
+    int fd = open(w->options.psk, O_RDONLY | O_CLOEXEC);
+    ssize_t n = -1;
+    w->psk = malloc(room);
+    while (fd >= 0 && w->psk && w->psk_len < room &&
+           (n = read(fd, w->psk + w->psk_len, room - w->psk_len)) > 0)
+        w->psk_len += (size_t)n;
+    if (fd >= 0)
+        (void)close(fd);
+    if (fd < 0 || n < 0 || !w->psk_len)
+        return vms_error_set(err, VMS_E_SEAL_PSK_FILE, "%.120s cannot be read", w->options.psk);
+    return VMS_OK;
+}
+
+static enum vms_code read_secrets(struct wire_native *w, struct vms_error *err) {
+    bool tls = w->options.connect && strncmp(w->options.connect, "tls:", 4) == 0;
+    struct vms_tls_config config = {.dir = w->options.tls_creds,
+                                    .identity = w->options.identity,
+                                    .host_name = w->options.tls_hostname};
+    if (tls && !config.dir)
+        config.psk = w->options.psk;
+    if (tls && vms_tls_creds_load(&config, VMS_TLS_CLIENT, &w->tls, err) != VMS_OK)
+        return err->code;
+    w->channel_options = vms_channel_options_default();
+    w->channel_options.tls = w->tls;
+    if (w->options.psk && !config.psk)
+        return read_psk(w, err);
+    return VMS_OK;
+}
+
+enum vms_code src_wire_native(const struct src_options *options, const struct vms_guest *guest,
+                              const struct src_wire_owner *owner, struct src_wire *out,
+                              struct vms_error *err) {
+    struct wire_native *w = calloc(1, sizeof *w);
+    if (!w)
+        return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+    w->options = *options;
+    w->guest = guest;
+    w->told = *owner;
+    w->owner = &w->told;
+    w->level = options->pack_level;
+    w->adaptive = options->pack && options->pack_level == VMS_LEVEL_NONE;
+    atomic_store(&w->generation, 1);
+    pthread_mutex_init(&w->mutex, NULL);
+    w->offsets = calloc(SRC_DEVICES_MAX * 4, sizeof *w->offsets);
+    *out = (struct src_wire){&OPS, w};
+    if (!w->offsets)
+        (void)vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+    if (w->offsets && read_secrets(w, err) == VMS_OK)
+        return VMS_OK;
+    free_native(w);
+    *out = (struct src_wire){.ops = NULL};
+    return err->code;
+}
+
+void src_wire_native_inquire(struct src_wire *wire, const uint8_t session[16]) {
+    struct wire_native *w = wire->ctx;
+    w->inquiry = w->started = true;
+    memcpy(w->session, session, sizeof w->session);
+}
+
+const uint8_t *src_wire_native_session(const struct src_wire *wire) {
+    return ((const struct wire_native *)wire->ctx)->session;
+}
