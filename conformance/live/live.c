@@ -87,7 +87,7 @@ static const char *memory_of(const struct live_case *what) {
     return strtoul(what->version, NULL, 10) < 9 ? "32776K" : "32M";
 }
 
-static int start_qemu(struct live *live, const char *image) {
+struct vms_qemu *live_start_qemu(struct live *live, const char *image, bool incoming, bool paused) {
     char drive[256], object[256];
     const char *args[ARGS] = {"-drive", drive};
     size_t n = 2;
@@ -96,14 +96,17 @@ static int start_qemu(struct live *live, const char *image) {
     if (is_q35(live->what))
         n = add_virtio(args, n);
     n = add_tls(live, args, n, object, sizeof object);
+    for (const char *const *a = live->what->qemu_args; a && *a && n < ARGS - 1; a++)
+        args[n++] = *a;
     args[n] = NULL;
     struct vms_qemu_options o = {.version = live->what->version,
                                  .machine = live->what->machine,
                                  .memory = memory_of(live->what),
                                  .args = args,
-                                 .name = "source"};
-    live->qemu = vms_qemu_start(&o, live->error, sizeof live->error);
-    return live->qemu ? 0 : -1;
+                                 .name = incoming ? "destination" : "source",
+                                 .incoming = incoming,
+                                 .paused = paused};
+    return vms_qemu_start(&o, live->error, sizeof live->error);
 }
 
 static int qemu_failed(struct live *live) {
@@ -119,7 +122,7 @@ int live_boot(struct live *live, const struct live_case *what, const char *refer
     if (!mkdtemp(live->dir))
         return live_fail(live, "cannot make a folder in /tmp: %s", strerror(errno));
     if (write_guest(live, image, sizeof image) != 0 || make_credentials(live) != 0 ||
-        start_qemu(live, image) != 0)
+        !(live->qemu = live_start_qemu(live, image, false, false)))
         return -1;
     if (vms_qemu_wait_serial(live->qemu, "hb 00000002", 0, HEARTBEAT_MS) < 0)
         return qemu_failed(live);

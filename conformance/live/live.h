@@ -30,6 +30,7 @@ struct live_case {
     const char *parameters;          /* JSON for migrate-set-parameters; NULL: none */
     const char *const *dst_args;     /* more arguments for reference-dst; NULL: none */
     const char *memory;              /* -m; NULL: 32 MiB, or a little more */
+    const char *const *qemu_args;    /* more arguments for QEMU; NULL: none */
     unsigned pages_per_tick;         /* that the guest writes every 100 ms; 0: 160 */
     bool show;                       /* reference-dst writes to our standard error */
 };
@@ -53,6 +54,8 @@ struct live {
 
 /** Boots the guest and waits for its heartbeat. */
 int live_boot(struct live *live, const struct live_case *what, const char *reference_dst);
+/** A QEMU of the case that boots image; incoming: a destination. NULL: live->error. */
+struct vms_qemu *live_start_qemu(struct live *live, const char *image, bool incoming, bool paused);
 /** Starts reference-dst and waits until it listens. */
 int live_listen(struct live *live);
 /** Migrates and waits until QEMU says "completed". */

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "conformance/live/live.h"
+#include "conformance/live/vfio_rig.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/*
+ * reference-src to reference-dst as processes, with a guest that runs and checks its memory, and
+ * simulated VFIO devices that check theirs: on both wires. One end runs afterwards, with all its
+ * devices. [VDEV-1] [VDEV-2] [VDEV-7] [VDEV-8] [VDEV-10] [VDEV-11] [SES-26]
+ */
+enum {
+    DEVICES = 2,
+    WAIT = 40000,
+    WORDS = 32,
+};
+
+#define SMALL "initial 1M\nstop 1M\n"
+
+struct both {
+    const char *wire, *src, *dst; /* text of every device, "" for the usual */
+    bool refused;
+    unsigned generations; /* REINITs of each device */
+};
+
+static void write_vm(const struct vfio_rig *rig, char *path, size_t size) {
+    vfio_rig_path(rig, path, size, "vm.json");
+    FILE *file = fopen(path, "we");
+    cr_assert_not_null(file);
+    fputs("{\"blocks\":[{\"name\":\"ram\",\"size\":\"32M\",\"fill\":\"mix\"}],"
+          "\"vcpus\":[{\"rate\":2000}],\"running_lock\":\"run.lock\"}\n",
+          file);
+    (void)fclose(file);
+}
+
+static size_t add_devices(const struct vfio_rig *rig, const char *side, const char *text,
+                          char specs[DEVICES][160], const char **argv, size_t n) {
+    for (unsigned i = 0; i < DEVICES; i++) {
+        (void)close(vfio_rig_description(rig, side, i, text));
+        (void)snprintf(specs[i], 160, "sim:%s/%s%u.sim", rig->dir, side, i);
+        argv[n++] = "--vfio";
+        argv[n++] = specs[i];
+    }
+    return n;
+}
+
+static pid_t run(const struct vfio_rig *rig, bool source, const struct both *b, const char *vm) {
+    char uri[160], log[128], specs[DEVICES][160];
+    const char *argv[WORDS] = {
+        NULL, source ? "--connect" : "--listen", uri, "--vm", vm, "--switchover-ack"};
+    size_t n = 6;
+    (void)snprintf(uri, sizeof uri, "unix:%s/socket", rig->dir);
+    if (!source)
+        argv[n++] = "on";
+    n = add_devices(rig, source ? "src" : "dst", source ? b->src : b->dst, specs, argv, n);
+    if (source) {
+        argv[n++] = "--wire";
+        argv[n++] = b->wire;
+        argv[n++] = "--switchover-bandwidth";
+        argv[n++] = "1G";
+    } else {
+        argv[n++] = "--quiet";
+        argv[n++] = "--recover-timeout"; /* a source that has failed may not have said so */
+        argv[n++] = "3";
+    }
+    argv[0] = vfio_rig_build(source ? "reference-src" : "reference-dst");
+    vfio_rig_path(rig, log, sizeof log, source ? "src.out" : "dst.out");
+    return live_spawn(argv, log, NULL);
+}
+
+static void wait_for_socket(const struct vfio_rig *rig) {
+    struct timespec t = {.tv_nsec = 5000000};
+    char path[128];
+    vfio_rig_path(rig, path, sizeof path, "socket");
+    for (int i = 0; i < WAIT / 5 && access(path, F_OK) != 0; i++)
+        (void)nanosleep(&t, NULL);
+    cr_assert_eq(access(path, F_OK), 0);
+}
+
+static void check_good(const struct vfio_rig *rig, const struct both *b) {
+    for (unsigned i = 0; i < DEVICES; i++) {
+        uint64_t saved = vfio_rig_number(rig, "src", i, "saved", "bytes");
+        cr_expect_eq(saved, vfio_rig_number(rig, "dst", i, "loaded", "bytes"));
+        cr_expect_eq(vfio_rig_count(rig, "dst", i, "\"good\":true"), 1u);
+        cr_expect_eq(vfio_rig_count(rig, "src", i, "\"event\":\"reinit\""), b->generations);
+    }
+}
+
+static void check(const struct both *b) {
+    struct vfio_rig rig = {.dir = "/tmp/vms-vfio-XXXXXX"};
+    char vm[128];
+    cr_assert_not_null(mkdtemp(rig.dir));
+    write_vm(&rig, vm, sizeof vm);
+    pid_t dst = run(&rig, false, b, vm);
+    wait_for_socket(&rig);
+    int src_status = live_wait(run(&rig, true, b, vm), WAIT), dst_status = live_wait(dst, WAIT);
+    if (b->refused) {
+        cr_expect(src_status > 0 && dst_status > 0, "%s: %d, %d", b->src, src_status, dst_status);
+        rig.what = &(struct vfio_case){.src = {"", ""}};
+        vfio_rig_expect_devices_back(&rig);
+    } else {
+        cr_expect(src_status == 0 && dst_status == 0, "%s: %d, %d", b->src, src_status, dst_status);
+        check_good(&rig, b);
+    }
+    vfio_case_forget(rig.dir);
+}
+
+/* The same on both wires. */
+#define BOTH(name, src_, dst_, refused_, generations_)                                             \
+    Test(vfio_both, name, .timeout = 90) {                                                         \
+        check(&(struct both){"native", SMALL src_, dst_, refused_, generations_});                 \
+        check(&(struct both){"qevm", SMALL src_, dst_, refused_, generations_});                   \
+    }
+#define FAULT(name, src_, dst_) BOTH(name, src_, dst_, true, 0)
+
+BOTH(precopy, "", "", false, 0)
+BOTH(without_precopy, "precopy off", "precopy off", false, 0)
+BOTH(reinit, "reinit drain 1M times 2", "", false, 2)
+BOTH(reinit_of_nothing, "reinit drain 0", "", false, 1)
+BOTH(reinit_entering_p2p, "reinit p2p 1M", "", false, 1)
+FAULT(fault_entering_precopy, "fault set pre-copy eio", "")
+FAULT(fault_reading, "fault read any error after 500K", "")
+FAULT(fault_entering_p2p, "fault set pre-copy-p2p error", "")
+FAULT(fault_entering_stop_copy, "fault set stop-copy enospc", "")
+FAULT(fault_at_the_end, "fault read stop-copy eio after 1500K", "")
+FAULT(fault_short_stream, "fault read any short", "")
+FAULT(fault_changed_bit, "fault read any flip after 1500K", "")
+FAULT(fault_resuming, "", "fault set resuming eio")
+FAULT(fault_loading, "", "fault write any enospc after 500K")
+FAULT(fault_verdict, "", "fault set stop error")
+
+/* [VDEV-8] Natively the migration goes on and acknowledges anew. */
+Test(vfio_both, reinit_at_the_last_look, .timeout = 60) {
+    check(&(struct both){"native", SMALL "reinit last 1M", "", false, 1});
+}
