@@ -8,28 +8,15 @@
  */
 #include "conformance/bench/native_bench.h"
 
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 enum {
     ROUNDS_MAX = 99,
     SLOW_ROUNDS = 3, /* of what takes seconds */
 };
-
-const char BENCH_KEYS[] =
-    "bench:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
 
 static const struct way WAYS[] = {
     {"bare copy", true, VMS_SUITE_NONE, 0},
@@ -51,99 +38,6 @@ static const char *const SOCKET_NAMES[SOCKETS] = {"unix", "tcp"};
 static uint8_t *image;
 static uint64_t bytes;
 
-double bench_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-double bench_cpu(void) {
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
-void bench_meet(struct transfer *t) {
-    atomic_fetch_add(&t->ready, 1);
-    while (atomic_load(&t->ready) < 2)
-        sched_yield();
-}
-
-/* ---- one run ---- */
-
-static void tcp_pair(int fds[2]) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(listener, (struct sockaddr *)&a, len) != 0 || listen(listener, 1) != 0 ||
-        getsockname(listener, (struct sockaddr *)&a, &len) != 0 ||
-        connect(fds[0], (struct sockaddr *)&a, len) != 0)
-        abort();
-    fds[1] = accept(listener, NULL, NULL);
-    if (fds[1] < 0 || setsockopt(fds[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0)
-        abort();
-    (void)close(listener);
-}
-
-static void run_source(struct transfer *t, const struct way *way, int fd) {
-    if (way->bare)
-        send_bare(t, fd, image, bytes);
-    else
-        send_native(t, way, fd, image, bytes);
-    _exit(0);
-}
-
-/* Fresh memory, in huge pages where the kernel has them, as QEMU asks for guest memory. */
-static uint8_t *fresh_memory(void) {
-    uint8_t *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    (void)madvise(memory, bytes, MADV_HUGEPAGE);
-    return memory;
-}
-
-static void run_destination(struct transfer *t, const struct way *way, int fd) {
-    uint8_t *memory = fresh_memory();
-    if (way->bare)
-        receive_bare(t, fd, memory, bytes);
-    else
-        receive_native(t, way, fd, memory, bytes);
-    if (t->check && memcmp(memory, image, bytes) != 0)
-        abort();
-    _exit(0);
-}
-
-static struct transfer run(const struct way *way, int kind, bool check) {
-    struct transfer *t =
-        mmap(NULL, sizeof *t, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    int fds[2], status[2];
-    pid_t pids[2];
-    t->check = check;
-    if (kind == 1)
-        tcp_pair(fds);
-    else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
-        abort();
-    for (int side = 0; side < 2; side++)
-        if ((pids[side] = fork()) == 0) {
-            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-            (void)close(fds[!side]);
-            (side == 0 ? run_source : run_destination)(t, way, fds[side]);
-        }
-    (void)close(fds[0]);
-    (void)close(fds[1]);
-    for (int side = 0; side < 2; side++)
-        if (waitpid(pids[side], &status[side], 0) < 0 || status[side] != 0) {
-            fprintf(stderr, "native-bench: %s failed at the %s\n", way->name,
-                    side ? "destination" : "source");
-            exit(1);
-        }
-    struct transfer result = *t;
-    munmap(t, sizeof *t);
-    return result;
-}
-
 /* ---- figures ---- */
 
 struct figures {
@@ -163,7 +57,7 @@ static double median(double *values, int count) {
 }
 
 static void measure(struct figures *f, const struct way *way, int kind) {
-    struct transfer t = run(way, kind, f->count == 0);
+    struct transfer t = bench_transfer(way, kind == 1, image, bytes, f->count == 0);
     f->seconds[f->count] = t.end - t.start;
     f->cpu[0][f->count] = t.cpu[0];
     f->cpu[1][f->count] = t.cpu[1];
@@ -181,7 +75,7 @@ static void print(struct figures *f, const char *name, const char *socket) {
 
 /* The floor below the floor: one process, into fresh memory. */
 static void measure_memcpy(struct figures *f) {
-    uint8_t *memory = fresh_memory();
+    uint8_t *memory = bench_fresh_memory(bytes);
     double cpu = bench_cpu(), start = bench_now();
     for (uint64_t at = IMAGE_STRIPE / 4; at < bytes; at += IMAGE_STRIPE)
         memcpy(memory + at, image + at, IMAGE_STRIPE / 4 * 3);

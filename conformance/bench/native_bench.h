@@ -18,7 +18,7 @@ enum {
     LEVEL_ADAPTIVE = 1000,
 };
 
-/* ---- the image: qemu-bench makes the same one ---- */
+/* ---- the image: the VM file's fill "image" is like it ---- */
 
 void image_fill(uint8_t *image, uint64_t bytes);
 /* The environment's BENCH_MIB, else 2 GiB. */
@@ -56,6 +56,13 @@ void send_native(struct transfer *t, const struct way *way, int fd, const uint8_
                  uint64_t bytes);
 void receive_native(struct transfer *t, const struct way *way, int fd, uint8_t *memory,
                     uint64_t bytes);
+
+/* A process for each side, and what they have told. check: memory is compared afterwards. A failure
+ * ends the program. */
+struct transfer bench_transfer(const struct way *way, bool tcp, const uint8_t *image,
+                               uint64_t bytes, bool check);
+/* In huge pages where the kernel has them, as QEMU asks for guest memory. */
+uint8_t *bench_fresh_memory(uint64_t bytes);
 
 extern const char BENCH_KEYS[];
 

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSTREAM_CONFORMANCE_BENCH_RIG_H
+#define VMSTREAM_CONFORMANCE_BENCH_RIG_H
+
+#include "conformance/adapters/net.h"
+#include "conformance/adapters/qemu.h"
+#include "conformance/bench/measure.h"
+
+/*
+ * Whole migrations between real processes, measured. What both kinds of endpoints move is the same:
+ * the memory of a reference-src/vm guest, which QEMU gets as a file.
+ *
+ * Functions return 0, or -1 with the reason in rig->error.
+ */
+
+#define RIG_FILL "image" /* of the guest's memory */
+
+enum place {
+    PLACE_UNIX,
+    PLACE_TCP,  /* loopback */
+    PLACE_LINK, /* two network namespaces, 10 Gbit/s between them */
+    PLACE_COUNT,
+};
+
+struct rig {
+    const char *build; /* folder of reference-src, reference-dst */
+    char dir[64];      /* on /dev/shm */
+    char image[128];   /* QEMU's memory */
+    uint64_t bytes;    /* of guest memory */
+    unsigned turn;     /* so that no name or port is taken twice */
+    struct vms_net net;
+    bool has_net;
+    long huge_before; /* huge pages that the kernel kept; -1: we have not asked for more */
+    char error[VMS_QEMU_ERROR_SIZE];
+};
+
+/* Processes of ours: NULL or 0 is what the programs do by themselves. */
+struct ours {
+    const char *wire; /* "native", "qevm" */
+    unsigned channels;
+    const char *seal;      /* "none", "gmac", "gcm", "chacha20" */
+    const char *pack;      /* "zstd:1", "zstd:adaptive" */
+    const char *page_size; /* of the guest; NULL: "4K" */
+    bool resent;           /* METRIC_RESENT; fill does not compress, all of it is sent */
+    const char *fill;      /* of memory; NULL: RIG_FILL */
+    const char *vcpus;     /* JSON array; NULL: none, so that nothing is written */
+    const char *backing;   /* "private" (NULL), "shared" */
+    const char *args[8];   /* more for reference-src, NULL-terminated */
+    bool postcopy;         /* at once; faults are measured */
+};
+
+struct qemu {
+    const char *version;
+    bool multifd; /* 4 channels */
+    const char *compression;
+    int level;
+    bool tls;
+    unsigned pages_per_s; /* our guest runs, and writes; 0: machine without a processor */
+};
+
+int rig_open(struct rig *r, const char *build);
+/* What follows has this much guest memory. */
+int rig_size(struct rig *r, uint64_t bytes);
+void rig_close(struct rig *r);
+/* Makes the machine's memory alike for all: right before each run. */
+void rig_warm(const struct rig *r);
+int rig_fail(struct rig *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *place_name(enum place p);
+/* Where the place cannot be had: why, in rig->error. */
+int rig_have(struct rig *r, enum place p);
+/* The kernel keeps at least that many MiB in pages of 2 MiB, until rig_close(). */
+int rig_huge(struct rig *r, long mib);
+/* Until rig_leave() this thread, and what it starts, is on that side of the link. */
+int rig_enter(struct rig *r, enum place p, enum vms_net_side side);
+void rig_leave(struct rig *r, enum place p);
+/* A new address to listen on; connecting differs from it on the link. */
+void rig_uri(struct rig *r, enum place p, bool connect, char *out, size_t size);
+
+int run_ours(struct rig *r, const struct ours *what, enum place p, struct measured *out);
+int run_qemu(struct rig *r, const struct qemu *what, enum place p, struct measured *out);
+/* The bytes that are not zero, through one socket into fresh memory. */
+int run_floor(struct rig *r, enum place p, struct measured *out);
+
+/* QEMU's own postcopy: our boot-sector guest, reading at random. */
+struct qemu_postcopy {
+    const char *version;
+    bool preempt;
+    bool huge; /* pages of 2 MiB */
+};
+int run_qemu_postcopy(struct rig *r, const struct qemu_postcopy *what, enum place p,
+                      struct measured *out);
+
+/* QEMU with our boot-sector guest, which has written QEMU_GUEST_PAGES once and goes on writing. */
+struct qemu_guest {
+    const char *version;
+    unsigned pages_per_s;
+    bool huge;
+};
+enum {
+    QEMU_GUEST_MIB = 512, /* of memory */
+    QEMU_GUEST_PAGES = 114688,
+};
+struct vms_qemu *start_guest(struct rig *r, const struct qemu_guest *what, enum place p,
+                             enum vms_net_side side);
+/* The object "tls" of a side. */
+void tls_object(const struct rig *r, enum vms_net_side side, char *out, size_t size);
+
+/* Processor time of a process so far, seconds; of all its threads, ended ones too. */
+double process_cpu(pid_t pid);
+
+#endif
