@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *const completed[] = {"completed", NULL};
@@ -173,12 +174,33 @@ static int switch_to_postcopy(struct record_run *run) {
     return wait_for(run, run->source, postcopy_active);
 }
 
+// A destination says postcopy-active before it has taken the guest over; a cut that comes before
+// fails the migration for good (REC-7).
+static int wait_until_taken(struct record_run *run) {
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    char status[32];
+
+    for (int tries = 0; tries < 3000; tries++) {
+        if (vms_qemu_status(run->destination, status, sizeof status) != 0) {
+            return record_fail_qemu(run, run->destination);
+        }
+        if (strcmp(status, "inmigrate") != 0) {
+            return 0;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return record_fail(run, "the destination does not take the guest over");
+}
+
 static int cut_and_recover(struct record_run *run) {
     uint64_t now = vms_tap_connection(run->tap, 0).forward;
     char near[100];
     char far[100];
     char uri[128];
 
+    if (wait_until_taken(run) != 0) {
+        return -1;
+    }
     if (vms_tap_wait_forward(run->tap, 0, now + (256 << 10), 30000) != 0) {
         return record_fail(run, "postcopy does not send pages");
     }

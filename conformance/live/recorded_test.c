@@ -215,6 +215,18 @@ static size_t check_all(const char *out, const char *work) {
     return n < 0 ? 0 : (size_t)n;
 }
 
+/* What it said last. */
+static const char *last_line(const char *log) {
+    static char line[512];
+    FILE *f = fopen(log, "r");
+    line[0] = '\0';
+    while (f && fgets(line, sizeof line, f))
+        continue;
+    if (f)
+        fclose(f);
+    return line;
+}
+
 static void record(const char *version, const char *machine, size_t at_least) {
     struct vms_peer peer;
     char work[] = "/tmp/vms-recorded-XXXXXX", out[64], log[64];
@@ -226,7 +238,7 @@ static void record(const char *version, const char *machine, size_t at_least) {
     const char *const argv[] = {
         tool("record-stream"), "--version", version, "--machine", machine, "--out", out, NULL};
     int status = live_wait(live_spawn(argv, log, NULL), RECORD_MS);
-    cr_expect_eq(status, 0, "record-stream ended with %d", status);
+    cr_expect_eq(status, 0, "record-stream ended with %d: %s", status, last_line(log));
     size_t n = check_all(out, work);
     cr_expect_geq(n, at_least, "only %zu scenarios", n);
     const char *const rm[] = {"/bin/rm", "-rf", work, NULL};
