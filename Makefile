@@ -149,7 +149,7 @@ $(BUILD)/record-stream: $(call objs,$(RECORD_SRC)) $(LIBPEER) $(LINK_LIBS)
 $(BUILD)/demo: $(call objs,conformance/live/demo.c) $(LIBPEER) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
 
-demo: $(BUILD)/reference-dst $(BUILD)/vmstream $(BUILD)/demo
+demo: $(BUILD)/reference-src $(BUILD)/reference-dst $(BUILD)/vmstream $(BUILD)/demo
 	@$(BUILD)/demo $(BUILD)/reference-dst
 
 # ---- tests: one Criterion program a module ----

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "conformance/live/demo_native.h"
 #include "conformance/live/live.h"
 
 #include <string.h>
@@ -20,15 +21,6 @@ static const struct live_case DEMO = {
     .memory = "131080K", /* no multiple of 256 KiB: E-55 */
     .pages_per_tick = 100,
 };
-
-static bool colour(void) {
-    return isatty(STDOUT_FILENO);
-}
-
-static void step(const char *text) {
-    printf("%s==>%s %s\n", colour() ? "\033[1;34m" : "", colour() ? "\033[0m" : "", text);
-    fflush(stdout);
-}
 
 static double human(uint64_t bytes, const char **unit) {
     *unit = bytes < 1 << 20 ? "KiB" : "MiB";
@@ -68,20 +60,20 @@ static void show_report(const struct live *live) {
 static int run(struct live *live, const char *reference_dst) {
     struct live_case what = DEMO;
     what.show = isatty(STDERR_FILENO);
-    step("booting our guest in QEMU 7.2 (software emulation)");
+    demo_step("booting our guest in QEMU 7.2 (software emulation)");
     if (live_boot(live, &what, reference_dst) != 0)
         return -1;
     printf("    %s %s: the guest's heart beats, it writes %u pages every 100 ms\n",
            "qemu-system-x86_64", vms_qemu_peer(live->qemu)->package, what.pages_per_tick);
-    step("starting reference-dst on a unix socket");
+    demo_step("starting reference-dst on a unix socket");
     if (live_listen(live) != 0)
         return -1;
-    step("migrating it live, with return path");
+    demo_step("migrating it live, with return path");
     if (live_migrate(live) != 0 || live_finish(live) != 0)
         return -1;
     printf("    QEMU says \"completed\", reference-dst ended with %d\n", live->dst_status);
     show_report(live);
-    step("proof: every RAM block against the memory of the stopped source");
+    demo_step("proof: every RAM block against the memory of the stopped source");
     if (live_compare(live) != 0)
         return -1;
     show_blocks(live);
@@ -89,8 +81,18 @@ static int run(struct live *live, const char *reference_dst) {
     return 0;
 }
 
+/* Where the other programs are, too. */
+static const char *folder(const char *program, char out[256]) {
+    (void)snprintf(out, 256, "%s", program);
+    char *slash = strrchr(out, '/');
+    if (slash)
+        *slash = 0;
+    return slash ? out : ".";
+}
+
 int main(int argc, char **argv) {
     struct live live;
+    char build[256];
     struct vms_peer peer;
     if (argc != 2 || strcmp(argv[1], "--help") == 0) {
         fprintf(stderr, "Usage: demo REFERENCE-DST\n`make demo` runs it.\n");
@@ -104,7 +106,9 @@ int main(int argc, char **argv) {
     if (rc != 0)
         fprintf(stderr, "demo: %s\n", live.error);
     else
-        step("the guest's memory arrived intact");
+        demo_step("the guest's memory arrived intact");
     live_free(&live);
+    if (rc == 0)
+        rc = demo_native(folder(argv[1], build));
     return rc ? 1 : 0;
 }
