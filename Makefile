@@ -183,6 +183,7 @@ $(foreach t,$(call tests,conformance/live),\
 
 -include conformance/tests.mk
 -include conformance/vfio-sim/rules.mk
+-include conformance/vdpa-sim/rules.mk
 include fuzz/fuzz.mk
 
 # Programs under test find the simulated devices beside them.

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/vdpa_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* 0 or a negative errno. */
+static int tell(const struct vms_vdpa *d, uint8_t type, uint32_t space,
+                const struct vms_vdpa_region *region) {
+    struct vhost_msg_v2 msg;
+    memset(&msg, 0, sizeof msg); /* all of it goes to the kernel */
+    msg.type = VHOST_IOTLB_MSG_V2;
+    msg.asid = space;
+    msg.iotlb.type = type;
+    if (region) {
+        msg.iotlb.iova = region->iova;
+        msg.iotlb.size = region->length;
+        msg.iotlb.uaddr = (uint64_t)(uintptr_t)region->memory;
+        msg.iotlb.perm = region->read_only ? VHOST_ACCESS_RO : VHOST_ACCESS_RW;
+    }
+    ssize_t n;
+    do
+        n = write(d->fd, &msg, sizeof msg);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    return n == (ssize_t)sizeof msg ? 0 : -EIO;
+}
+
+/* [VDPA-9] The kernel would answer EFAULT to all of it. */
+enum vms_code vms_vdpa_check(const struct vms_vdpa *d, const struct vms_vdpa_region *r,
+                             struct vms_error *err) {
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), last = r->iova + r->length - 1;
+    const char *why = NULL;
+    if (r->length == 0 || (r->iova | r->length | (uint64_t)(uintptr_t)r->memory) % page)
+        why = "not whole pages";
+    else if (last < r->iova || r->iova < d->about.iova_first || last > d->about.iova_last)
+        why = "outside of them";
+    else if (r->space >= d->about.spaces)
+        why = "no such address space";
+    if (!why)
+        return VMS_OK;
+    return vms_error_set(
+        err, VMS_E_VDPA_ADDRESSES, "%.40s: 0x%llx and 0x%llx bytes, of 0x%llx to 0x%llx: %s",
+        d->name, (unsigned long long)r->iova, (unsigned long long)r->length,
+        (unsigned long long)d->about.iova_first, (unsigned long long)d->about.iova_last, why);
+}
+
+/*
+ * The kernel says EFAULT to nearly everything that goes wrong in a write. [VDPA-8] What is known
+ * here tells more: pages that are pinned count against RLIMIT_MEMLOCK, privileged or not.
+ */
+static enum vms_code why_not(const struct vms_vdpa *d, const struct vms_vdpa_region *r, int error,
+                             struct vms_error *err) {
+    struct rlimit limit;
+    bool limited = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    if ((error == EFAULT || error == ENOMEM) && limited && d->mapped + r->length > limit.rlim_cur)
+        return vms_error_set(err, VMS_E_VDPA_MEMLOCK,
+                             "%.40s: %llu bytes are mapped, %llu more do not fit into %llu; raise "
+                             "ulimit -l to the guest's memory and more",
+                             d->name, (unsigned long long)d->mapped, (unsigned long long)r->length,
+                             (unsigned long long)limit.rlim_cur);
+    return vms_error_set(
+        err, VMS_E_VDPA_DEVICE,
+        "%.40s: mapping 0x%llx, 0x%llx bytes, after %llu maps: %s (mapped already, "
+        "too many maps, or memory it cannot take)",
+        d->name, (unsigned long long)r->iova, (unsigned long long)r->length,
+        (unsigned long long)d->maps, strerror(error));
+}
+
+enum vms_code vms_vdpa_map(struct vms_vdpa *device, const struct vms_vdpa_region *region,
+                           struct vms_error *err) {
+    enum vms_code code = vms_vdpa_check(device, region, err);
+    int e = code == VMS_OK ? tell(device, VHOST_IOTLB_UPDATE, region->space, region) : 0;
+    if (e < 0)
+        return why_not(device, region, -e, err);
+    if (code == VMS_OK) {
+        device->mapped += region->length;
+        device->maps++;
+    }
+    return code;
+}
+
+enum vms_code vms_vdpa_unmap(struct vms_vdpa *device, const struct vms_vdpa_region *region,
+                             struct vms_error *err) {
+    int e = tell(device, VHOST_IOTLB_INVALIDATE, region->space, region);
+    if (e < 0)
+        return vms_vdpa_fail(device, "unmapping", -e, err);
+    device->mapped -= region->length;
+    device->maps--;
+    return VMS_OK;
+}
+
+enum vms_code vms_vdpa_batch(struct vms_vdpa *device, uint32_t space, bool begin,
+                             struct vms_error *err) {
+    if (!vms_vdpa_has(device, VMS_VDPA_BATCH))
+        return VMS_OK;
+    int e = tell(device, begin ? VHOST_IOTLB_BATCH_BEGIN : VHOST_IOTLB_BATCH_END, space, NULL);
+    return e < 0 ? vms_vdpa_fail(device, begin ? "beginning a batch" : "ending a batch", -e, err)
+                 : VMS_OK;
+}
