@@ -72,6 +72,7 @@ static enum vms_code pending(void *ctx, bool exact, struct src_pending *out,
     if (code == VMS_OK && exact)
         code = ask(one, err);
     bool running = in_precopy(one);
+    one->told = one->generation;
     /* a mark that is due wants a turn, if there is nothing else to send */
     uint64_t due = running && one->initial == 0 && one->sent < one->generation;
     *out = (struct src_pending){
@@ -95,15 +96,18 @@ static void took(struct src_vfio_one *one, uint64_t bytes) {
     }
 }
 
-/* [VDEV-7] [VFIO-10] Asks again first: what was announced meanwhile is not sent yet. */
+/*
+ * [VDEV-7] [VFIO-10] Asks again first: what was announced meanwhile is not sent yet. What this look
+ * finds waits for pending(): an ACK must not overtake the request that it answers.
+ */
 static enum vms_code mark_initial(struct src_vfio_one *one, struct src_wire *wire,
                                   struct vms_error *err) {
-    if (one->initial || one->sent == one->generation)
+    if (one->initial || one->sent == one->told)
         return VMS_OK;
     enum vms_code code = src_vfio_look(one, err);
     if (code != VMS_OK || one->initial)
         return code;
-    for (; one->sent < one->generation && code == VMS_OK; one->sent++)
+    for (; one->sent < one->told && code == VMS_OK; one->sent++)
         code = give(one, wire, SRC_DATA_INITIAL_SENT, NULL, 0, true, err);
     return code;
 }

@@ -17,6 +17,7 @@ struct src_vfio_one {
     uint32_t number;
     uint64_t initial, dirty, stop; /* left, as last told, less what was read since */
     uint64_t generation, sent, granted;
+    uint64_t told; /* the generation that pending() has named: no mark goes out before it is */
     uint64_t precopy_bytes, stop_bytes;
     bool flagged; /* REINIT was reported, and nothing was read since */
     bool dry;     /* there was nothing to read: no initial data is left until a REINIT */
