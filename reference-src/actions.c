@@ -28,6 +28,8 @@ static enum vms_code do_connect(struct src_session *s, const struct src_action *
     (void)a;
     answer->kind = SRC_EV_CONNECTED;
     enum vms_code code = WIRE(s, connect, err);
+    if (code == VMS_OK)
+        src_facts_agreed(s);
     return code == VMS_OK && s->options.journal ? open_journal(s, err) : code;
 }
 

@@ -22,6 +22,7 @@ struct program {
     const struct vms_guest *guest;
     struct src_vfio *vfio;
     struct src_device devices[SRC_VFIO_MAX];
+    struct src_report_devices lanes;
     bool initial[SRC_VFIO_MAX];
     struct vms_dirty tracker, dirty; /* dirty: with what devices write */
     struct vms_timeline *timeline;
@@ -105,7 +106,7 @@ static enum vms_code make_vfio(struct program *p, struct src_session_host *host,
     enum vms_code code =
         src_vfio_new(p->guest, o->vfio, o->vfio_count, 1, ack_of(o), &p->vfio, err);
     if (code == VMS_OK)
-        code = vms_dirty_new(VMS_DIRTY_BEST, p->guest, &p->tracker, err);
+        code = vms_dirty_new(o->dirty, p->guest, &p->tracker, err);
     if (code == VMS_OK)
         code = src_vfio_dirty(p->vfio, p->tracker, &p->dirty, err);
     if (code != VMS_OK)
@@ -119,6 +120,10 @@ static enum vms_code make_vfio(struct program *p, struct src_session_host *host,
     host->devices = p->devices;
     host->device_count = o->vfio_count;
     host->initial = p->initial;
+    host->watch = src_report_watch;
+    host->watch_ctx = &p->lanes;
+    p->lanes.vfio = p->vfio;
+    p->lanes.timeline = p->timeline;
     return VMS_OK;
 }
 
@@ -226,15 +231,15 @@ static int simulate(const struct src_options *o, char **argv) {
 int main(int argc, char **argv) {
     struct program *p = calloc(1, sizeof *p);
     int status = p ? src_options_parse(argc, argv, &p->options) : 3;
+    (void)signal(SIGPIPE, SIG_IGN);
     if (status < 0)
         status = simulate(&p->options, argv);
-    if (status < 0 && p->options.resolve)
+    if (status < 0 && (p->options.resolve || p->options.inquire))
         status = src_resolve_journals(&p->options);
     if (status >= 0) {
         free(p);
         return status;
     }
-    (void)signal(SIGPIPE, SIG_IGN);
     src_control_block_signals();
     migrate(p);
     check_vm(p);
@@ -246,7 +251,8 @@ int main(int argc, char **argv) {
     struct vms_error err;
     vms_display_stop(p->display);
     p->display = NULL;
-    if (p->options.report && src_report_write(&p->options, p->timeline, &p->outcome, &err) != 0) {
+    if (p->options.report &&
+        src_report_write(&p->options, &p->lanes, p->timeline, &p->outcome, &err) != 0) {
         fprintf(stderr, "reference-src: report: %s\n", err.message);
         status = status ? status : 3;
     }

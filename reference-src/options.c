@@ -37,6 +37,7 @@ static const char HELP[] =
     "  --downtime-ms N           expected downtime at which to switch over (300)\n"
     "  --limit-s N               fail when the switchover is not reached in N seconds\n"
     "  --scheduler drr|serial    turns of devices: by deficit round robin, or one after the other\n"
+    "  --dirty KIND              how writes are followed: best, wp-async or uffd-wp\n"
     "  --auto-converge           slow the guest down when it writes faster than pages leave\n"
     "  --pause-before-switchover wait for the order \"go-on\" when the guest has stopped\n"
     "  --switchover-ack          wait for the destination's acknowledgement\n"
@@ -59,6 +60,7 @@ static const char HELP[] =
     "                            recover, resolve, set, status (see the manual)\n"
     "  --journal DIR             native: keep there what a restart must know\n"
     "  --resolve ours|theirs     after a restart: which end has the guest, for the journal\n"
+    "  --inquire                 after a restart: ask the destination at URI, for the journal\n"
     "  --report FILE             what happened, as JSON, or as a page if it ends in .html\n"
     "  --quiet                   print errors only\n"
     "  --help, --version\n"
@@ -97,6 +99,7 @@ enum option_id {
     O_DOWNTIME,
     O_LIMIT,
     O_SCHEDULER,
+    O_DIRTY,
     O_AUTO_CONVERGE,
     O_PAUSE,
     O_ACK,
@@ -114,6 +117,7 @@ enum option_id {
     O_CONTROL,
     O_JOURNAL,
     O_RESOLVE,
+    O_INQUIRE,
     O_REPORT,
     O_QUIET,
     O_HELP,
@@ -147,6 +151,7 @@ static const struct option OPTIONS[] = {
     WITH("downtime-ms", O_DOWNTIME),
     WITH("limit-s", O_LIMIT),
     WITH("scheduler", O_SCHEDULER),
+    WITH("dirty", O_DIRTY),
     WITHOUT("auto-converge", O_AUTO_CONVERGE),
     WITHOUT("pause-before-switchover", O_PAUSE),
     WITHOUT("switchover-ack", O_ACK),
@@ -164,6 +169,7 @@ static const struct option OPTIONS[] = {
     WITH("control", O_CONTROL),
     WITH("journal", O_JOURNAL),
     WITH("resolve", O_RESOLVE),
+    WITHOUT("inquire", O_INQUIRE),
     WITH("report", O_REPORT),
     WITHOUT("quiet", O_QUIET),
     WITHOUT("help", O_HELP),
@@ -176,6 +182,12 @@ static int usage(const char *what, const char *value) {
             value ? value : "");
     return 2;
 }
+
+static const char *const DIRTY[] = {
+    [VMS_DIRTY_BEST] = "best",
+    [VMS_DIRTY_WP_ASYNC] = "wp-async",
+    [VMS_DIRTY_UFFD_WP] = "uffd-wp",
+};
 
 /* A number with an optional suffix, at most max. */
 static bool parse_number(const char *text, uint64_t max, uint64_t *out) {
@@ -233,6 +245,15 @@ static int parse_dialect(const char *text, struct vms_dialect *dialect) {
 static int parse_seal(const char *text, struct src_options *o) {
     o->has_suite = vms_suite_parse(vms_str(text), &o->suite);
     return o->has_suite ? -1 : usage("the suites are none, gmac, gcm and chacha20", text);
+}
+
+static int parse_dirty(const char *text, struct src_options *o) {
+    for (size_t i = 0; i < sizeof DIRTY / sizeof *DIRTY; i++)
+        if (strcmp(text, DIRTY[i]) == 0) {
+            o->dirty = (enum vms_dirty_kind)i;
+            return -1;
+        }
+    return usage("--dirty wants best, wp-async or uffd-wp", text);
 }
 
 static int parse_scheduler(const char *text, struct src_options *o) {
@@ -301,6 +322,7 @@ static int take_text(int option, const char *value, struct src_options *o) {
     case O_WIRE: return parse_either(value, "native", "qevm", &o->native);
     case O_DIALECT: return parse_dialect(value, &o->dialect);
     case O_SCHEDULER: return parse_scheduler(value, o);
+    case O_DIRTY: return parse_dirty(value, o);
     case O_SEAL: return parse_seal(value, o);
     case O_PACK: return parse_pack(value, o);
     case O_DIGEST: return parse_digest(value, o);
@@ -318,6 +340,7 @@ static int take(int option, const char *value, struct src_options *o) {
     case O_AUTO_CONVERGE: o->auto_converge = true; return -1;
     case O_PAUSE: o->pause_before_switchover = true; return -1;
     case O_ACK: o->switchover_ack = true; return -1;
+    case O_INQUIRE: o->inquire = true; return -1;
     case O_QUIET: o->quiet = true; return -1;
     case O_HELP: fputs(HELP, stdout); return 0;
     case O_VERSION: puts("reference-src " VMSTREAM_VERSION); return 0;
@@ -326,12 +349,23 @@ static int take(int option, const char *value, struct src_options *o) {
     }
 }
 
+/* After a restart: without a guest. */
+static const char *objection_to_settling(const struct src_options *o) {
+    if (o->resolve && o->inquire)
+        return "--resolve and --inquire exclude each other";
+    if (!o->journal)
+        return o->resolve ? "--resolve wants --journal DIR" : "--inquire wants --journal DIR";
+    if (o->inquire && (!o->connect || !o->native))
+        return "--inquire wants --connect URI, on the native wire";
+    return NULL;
+}
+
 /* What does not go together; NULL: all does. */
 static const char *objection(const struct src_options *o) {
     bool one_way = o->connect && (strncmp(o->connect, "file:", 5) == 0 ||
                                   strncmp(o->connect, "exec:", 5) == 0 || o->no_return_path);
-    if (o->resolve)
-        return o->journal ? NULL : "--resolve wants --journal DIR";
+    if (o->resolve || o->inquire)
+        return objection_to_settling(o);
     if (!o->connect)
         return "--connect URI is missing";
     if (!o->vm && !o->device_state)

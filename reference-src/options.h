@@ -2,6 +2,7 @@
 #ifndef REFERENCE_SRC_OPTIONS_H
 #define REFERENCE_SRC_OPTIONS_H
 
+#include "host/dirty.h"
 #include "reference-src/wire.h"
 
 #include <vmstream/dialect.h>
@@ -41,6 +42,7 @@ struct src_options {
     int postcopy_after; /* rounds over RAM, then postcopy by itself; -1: by order */
     uint64_t bandwidth, postcopy_bandwidth, switchover_bandwidth; /* bytes a second; 0: unlimited */
     uint64_t downtime_ms;
+    enum vms_dirty_kind dirty; /* tracker of writes */
     enum src_scheduler_kind scheduler;
     uint64_t quantum; /* bytes; 0: default */
     bool auto_converge;
@@ -48,6 +50,7 @@ struct src_options {
     bool switchover_ack;
     const char *journal; /* folder */
     enum src_resolve resolve;
+    bool inquire; /* after a restart, ask about what is in doubt in the journal */
 
     /* security; psk: with tls: the TLS key, on the native wire else the sealing key */
     const char *tls_creds, *psk, *identity, *tls_hostname;

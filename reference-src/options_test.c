@@ -39,6 +39,12 @@ Test(options, everything) {
     cr_expect(o.postcopy_after == -1 && o.downtime_ms == 300);
     cr_assert_eq(parse("--resolve theirs --journal j", &o), -1);
     cr_expect_eq(o.resolve, SRC_RESOLVE_THEIRS);
+    cr_assert_eq(parse("--inquire --journal j --connect unix:a --psk k", &o), -1);
+    cr_expect(o.inquire && !o.resolve);
+    cr_assert_eq(parse(BASE "--dirty uffd-wp", &o), -1);
+    cr_expect_eq(o.dirty, VMS_DIRTY_UFFD_WP);
+    cr_assert_eq(parse(BASE "--dirty best", &o), -1);
+    cr_expect_eq(o.dirty, VMS_DIRTY_BEST);
 }
 
 Test(options, wrong, .init = cr_redirect_stderr) {
@@ -58,6 +64,11 @@ Test(options, wrong, .init = cr_redirect_stderr) {
         BASE "--seal rot13",
         BASE "--digest maybe",
         BASE "--resolve ours",
+        BASE "--inquire",
+        "--inquire --journal j",
+        QEVM "--inquire --journal j",
+        BASE "--inquire --journal j --resolve ours",
+        BASE "--dirty writes",
         BASE "--preempt",
         BASE "--dialect 7",
         BASE "--no-such-option",

@@ -1,7 +1,72 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-src/session_impl.h"
 
-/* Counters and gauges for display and report. */
+#include "reference-src/wire_native.h"
+
+#include <stdio.h>
+
+/* Facts, counters and gauges for display and report. */
+
+/* [REP-10] */
+const char *src_phase_name(enum src_state state) {
+    static const char *const names[SRC_STATE_COUNT] = {
+        "idle",       "setup",   "precopy",   "stopping", "held",
+        "switchover", "ready",   "committed", "in-doubt", "postcopy",
+        "paused",     "recover", "completed", "failed",   "cancelled",
+    };
+    return (unsigned)state < SRC_STATE_COUNT ? names[state] : "?";
+}
+
+uint32_t src_lane(struct src_session *s, uint32_t device) {
+    if (device == 0 || device >= s->device_count)
+        return VMS_NO_LANE;
+    return vms_timeline_lane(s->host.timeline, src_now_ns(), VMS_LANE_DEVICE,
+                             s->devices[device].about.idstr);
+}
+
+/* ---- facts ---- */
+
+static void fact(struct src_session *s, const char *key, const char *value) {
+    vms_timeline_fact(s->host.timeline, key, value);
+}
+
+static void channels_fact(struct src_session *s) {
+    const struct src_options *o = &s->options;
+    struct src_wire_stats stats;
+    char text[32];
+    s->wire.ops->stats(s->wire.ctx, &stats);
+    (void)snprintf(text, sizeof text, "%zu%s", stats.channel_count,
+                   o->postcopy && o->preempt ? ", preempt" : "");
+    fact(s, "channels", text);
+}
+
+static void pack_fact(struct src_session *s) {
+    char text[32] = "none";
+    if (src_wire_native_packs(&s->wire) && s->options.pack_level == 0)
+        (void)snprintf(text, sizeof text, "zstd:adaptive");
+    else if (src_wire_native_packs(&s->wire))
+        (void)snprintf(text, sizeof text, "zstd:%d", s->options.pack_level);
+    fact(s, "pack", text);
+}
+
+void src_facts(struct src_session *s) {
+    const struct src_options *o = &s->options;
+    fact(s, "wire", o->native ? "native" : "qevm");
+    fact(s, "dirty tracking", s->host.dirty->name);
+    fact(s, "machine", o->machine);
+    fact(s, "scheduler", o->scheduler == SRC_SCHEDULER_SERIAL ? "serial" : "drr");
+}
+
+void src_facts_agreed(struct src_session *s) {
+    channels_fact(s);
+    fact(s, "tls", strncmp(s->options.connect, "tls:", 4) == 0 ? "on" : "off");
+    if (!s->options.native)
+        return;
+    fact(s, "seal", src_wire_native_suite(&s->wire));
+    pack_fact(s);
+}
+
+/* ---- counters and gauges ---- */
 
 static void count_channels(struct src_session *s, uint64_t now_ns) {
     struct src_wire_stats stats;
@@ -17,6 +82,19 @@ static void count_channels(struct src_session *s, uint64_t now_ns) {
     }
 }
 
+/* Behind the commit point nothing is left but what postcopy has left. */
+static uint64_t pending(enum src_state state, uint64_t reckoned, uint64_t left) {
+    switch (state) {
+    case SRC_COMMITTED:
+    case SRC_IN_DOUBT:
+    case SRC_COMPLETED: return 0;
+    case SRC_POSTCOPY:
+    case SRC_PAUSED:
+    case SRC_RECOVER: return left;
+    default: return reckoned;
+    }
+}
+
 void src_session_refresh(struct src_session *s, uint64_t now_ns) {
     struct src_ram_figures ram;
     struct vms_gauges gauges = {.waiting_for = VMS_NO_LANE};
@@ -25,13 +103,11 @@ void src_session_refresh(struct src_session *s, uint64_t now_ns) {
     pthread_mutex_lock(&s->lock);
     gauges.bandwidth = s->figures.bandwidth;
     gauges.dirty_rate = s->figures.dirty_rate;
-    gauges.pending = s->figures.pending;
     gauges.threshold = s->figures.threshold;
     if (s->figures.expected_downtime_ns != UINT64_MAX) /* not known yet */
         gauges.expected_downtime_ns = s->figures.expected_downtime_ns;
     gauges.throttle = s->figures.throttle;
-    if (s->state >= SRC_COMMITTED) /* what is left is left of postcopy */
-        gauges.pending = s->state == SRC_COMPLETED ? 0 : ram.dirty_bytes;
+    gauges.pending = pending(s->state, s->figures.pending, ram.dirty_bytes);
     pthread_mutex_unlock(&s->lock);
     gauges.total = ram.total_bytes;
     gauges.rounds = (uint32_t)ram.passes;

@@ -38,14 +38,22 @@ void src_answer(struct src_session *s, const struct src_event *event) {
         s->own[(s->own_first + s->own_count++) % SESSION_OWN] = *event;
 }
 
+/* An order that nobody takes any more was not obeyed. Lock held. */
+static void turn_away(struct src_waiter *waiter) {
+    if (!waiter)
+        return;
+    (void)vms_error_set(&waiter->error, VMS_E_SRC_ORDER, "the migration is over");
+    waiter->done = true;
+}
+
 void src_push(struct src_session *s, const struct src_item *item) {
     pthread_mutex_lock(&s->lock);
     while (s->count == SESSION_QUEUE && !s->closing)
         pthread_cond_wait(&s->changed, &s->lock);
     if (!s->closing)
         s->queue[(s->first + s->count++) % SESSION_QUEUE] = *item;
-    else if (item->waiter)
-        item->waiter->done = true;
+    else
+        turn_away(item->waiter);
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
@@ -88,15 +96,21 @@ static void publish(struct src_session *s) {
         return;
     s->shown = state;
     s->progress |= state != SRC_PAUSED && state != SRC_RECOVER && state != SRC_IN_DOUBT;
-    vms_timeline_phase(s->host.timeline, src_now_ns(), src_state_name(state));
+    vms_timeline_phase(s->host.timeline, src_now_ns(), src_phase_name(state));
+}
+
+static void mark_device(struct src_session *s, enum vms_timeline_event event,
+                        const struct src_event *e) {
+    vms_timeline_event(s->host.timeline, src_now_ns(), event, src_lane(s, e->device), e->generation,
+                       NULL);
 }
 
 static void mark_event(struct src_session *s, const struct src_event *e) {
     switch (e->kind) {
     case SRC_EV_CONNECTED: src_mark(s, VMS_EVENT_CONNECTED, 0); break;
     case SRC_EV_STOPPED: src_mark(s, VMS_EVENT_STOPPED, 0); break;
-    case SRC_EV_REQUEST: src_mark(s, VMS_EVENT_REQUEST, e->generation); break;
-    case SRC_EV_GRANT: src_mark(s, VMS_EVENT_ACK, e->generation); break;
+    case SRC_EV_REQUEST: mark_device(s, VMS_EVENT_REQUEST, e); break;
+    case SRC_EV_GRANT: mark_device(s, VMS_EVENT_ACK, e); break;
     case SRC_EV_READY: src_mark(s, VMS_EVENT_READY, e->generation); break;
     case SRC_EV_RUNNING: src_mark(s, VMS_EVENT_RUNNING, 0); break;
     case SRC_EV_SHUT:
@@ -154,6 +168,8 @@ static void feed(struct src_session *s, struct src_event *event, struct src_wait
     for (size_t i = 0; i < actions.count; i++)
         src_carry_out(s, &actions.list[i]);
     set_busy(s, false);
+    if (s->host.watch)
+        s->host.watch(s->host.watch_ctx, src_now_ns());
 }
 
 void src_feed(struct src_session *s, struct src_event *event) {
@@ -288,8 +304,7 @@ void src_release_waiting(struct src_session *s) {
     pthread_mutex_lock(&s->lock);
     s->closing = true;
     for (; s->count; s->count--, s->first = (s->first + 1) % SESSION_QUEUE)
-        if (s->queue[s->first].waiter)
-            s->queue[s->first].waiter->done = true;
+        turn_away(s->queue[s->first].waiter);
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }

@@ -29,6 +29,8 @@ struct src_session_host {
     struct vms_timeline *timeline;    /* NULL: nothing is recorded */
     const struct src_device *devices; /* beside RAM; about.number is 1, 2, ... in their order */
     size_t device_count;              /* below SRC_DEVICES_MAX */
+    void (*watch)(void *ctx, uint64_t now_ns); /* after each event, on the session's thread; NULL */
+    void *watch_ctx;
     const bool *initial; /* of each: has initial data that must be acknowledged; NULL: none has */
 };
 
@@ -62,6 +64,10 @@ void src_session_cancel(struct src_session *session);
  */
 void src_session_quit(struct src_session *session);
 
+/** Whether a code says that the connection is gone. */
+bool src_is_cut(enum vms_code code);
+/** Names as reports have them (REP-10). Static text. */
+const char *src_phase_name(enum src_state state);
 /** Counters and gauges into the timeline. From any thread. */
 void src_session_refresh(struct src_session *session, uint64_t now_ns);
 

@@ -100,12 +100,17 @@ void src_feed(struct src_session *s, struct src_event *event);
 void src_push(struct src_session *s, const struct src_item *item);
 /** A call failed: CUT when the connection is gone, else ERROR. The session's thread. */
 void src_trouble(struct src_session *s, const struct vms_error *why);
-/** Whether a code says that the connection is gone. */
-bool src_is_cut(enum vms_code code);
 void src_say(struct src_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void src_mark(struct src_session *s, enum vms_timeline_event event, uint64_t value);
 
 void src_release_waiting(struct src_session *s);
+
+/* progress.c */
+/** The lane of a device; VMS_NO_LANE for RAM and none. */
+uint32_t src_lane(struct src_session *s, uint32_t device);
+/** What is known from the start, and once the hellos are through. */
+void src_facts(struct src_session *s);
+void src_facts_agreed(struct src_session *s);
 
 /* owner.c */
 struct src_wire_owner src_owner(struct src_session *s);

@@ -54,7 +54,7 @@ static enum vms_code make(struct src_session *s, struct vms_error *err) {
     struct src_config config;
     enum vms_code code = VMS_OK;
     if (!s->host.dirty) {
-        code = vms_dirty_new(VMS_DIRTY_BEST, s->host.guest, &s->tracker, err);
+        code = vms_dirty_new(s->options.dirty, s->host.guest, &s->tracker, err);
         s->own_tracker = code == VMS_OK;
         s->host.dirty = &s->tracker;
     }
@@ -73,9 +73,7 @@ static enum vms_code make(struct src_session *s, struct vms_error *err) {
     if (!s->engine)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
     (void)src_engine_init(s->engine, &config);
-    vms_timeline_fact(s->host.timeline, "wire", s->options.native ? "native" : "qevm");
-    vms_timeline_fact(s->host.timeline, "dirty tracking", s->host.dirty->name);
-    vms_timeline_fact(s->host.timeline, "machine", s->options.machine);
+    src_facts(s);
     return VMS_OK;
 }
 

@@ -97,6 +97,37 @@ Test(session, completes, .timeout = 60) {
     finish(&r, SRC_COMPLETED, SRC_OWNER_THEIRS);
 }
 
+static void count_up(void *ctx, uint64_t now_ns) {
+    *(unsigned *)ctx += now_ns > 0;
+}
+
+/* [REP-10] [REP-12] Behind the commit point nothing is pending, whatever was last reckoned. */
+Test(session, what_a_report_has, .timeout = 60) {
+    static struct run r;
+    struct vms_timeline_options o = {.end = VMS_END_SOURCE};
+    struct vms_timeline *t = vms_timeline_new(&o, 1);
+    unsigned events = 0;
+    struct vms_error err = {0};
+    prepare(&r);
+    struct src_session_host host = {
+        .guest = &r.guest.guest, .timeline = t, .watch = count_up, .watch_ctx = &events};
+    r.session = src_session_new(&r.options, &host, &err);
+    cr_assert_not_null(r.session, "%s", err.message);
+    cr_assert_eq(pthread_create(&r.thread, NULL, run_thread, &r), 0);
+    wait_for_end(&r);
+    src_session_refresh(r.session, 2);
+    const struct vms_timeline_view *v = vms_timeline_view(t);
+    cr_expect_eq(v->gauges.pending, 0u);
+    cr_expect_gt(v->gauges.total, 0u);
+    cr_expect_str_eq(v->phases[0].name, "setup");
+    cr_expect_str_eq(v->phases[v->phase_count - 1].name, "committed");
+    vms_timeline_done(t);
+    test_say(&r.peer, 0, SHUT_0, sizeof SHUT_0);
+    finish(&r, SRC_COMPLETED, SRC_OWNER_THEIRS);
+    cr_expect_gt(events, 10u); /* the session's thread has called it */
+    vms_timeline_free(t);
+}
+
 Test(session, completes_into_a_file, .timeout = 60) {
     static struct run r;
     char uri[160], path[160];

@@ -174,6 +174,8 @@ static enum vms_code reconnect(void *ctx, struct vms_error *err) {
     struct wire_native *w = ctx;
     struct vms_uri uri;
     const char *text = w->owner->uri ? w->owner->uri(w->owner->ctx) : w->options.connect;
+    if (w->hopeless)
+        return vms_error_set(err, VMS_E_PEER_CLOSED, "the destination has lost the session");
     if (!w->link)
         return w->started ? inquire(w, err) : vms_error_set(err, VMS_E_MISUSE, "not connected");
     if (vms_uri_parse(text, &uri, err) != VMS_OK)
@@ -204,22 +206,37 @@ static enum vms_code resume(void *ctx, struct vms_error *err) {
 
 /* ---- pages ---- */
 
+/*
+ * [MIG-25] An inquiry has no data channels: its destination lost the session, and with it the guest
+ * that these pages are of.
+ */
+static enum vms_code check_channels(struct wire_native *w, struct vms_error *err) {
+    if (wn_check(w, err) != VMS_OK || w->channel_count)
+        return err->code;
+    w->hopeless = true;
+    return vms_error_set(err, VMS_E_PEER_CLOSED,
+                         "the destination has lost the session: pages that "
+                         "are left here cannot follow the guest");
+}
+
 static enum vms_code pages(void *ctx, const struct src_batch *batch, struct vms_error *err) {
     struct wire_native *w = ctx;
-    struct wn_channel *c = wn_channel_of(w, batch->block, batch->pages[0] << WN_PAGE_BITS);
-    if (wn_check(w, err) != VMS_OK)
+    *err = (struct vms_error){0};
+    if (check_channels(w, err) != VMS_OK)
         return err->code;
-    return wn_channel_put_batch(c, batch, err);
+    return wn_channel_put_batch(wn_channel_of(w, batch->block, batch->pages[0] << WN_PAGE_BITS),
+                                batch, err);
 }
 
 /* [MIG-23] On the preempt channel by the caller's own thread: nothing is queued before it. */
 static enum vms_code urgent(void *ctx, const struct src_batch *batch, struct vms_error *err) {
     struct wire_native *w = ctx;
+    *err = (struct vms_error){0};
+    if (check_channels(w, err) != VMS_OK)
+        return err->code;
     struct wn_channel *c = w->preempt.wire
                                ? &w->preempt
                                : wn_channel_of(w, batch->block, batch->pages[0] << WN_PAGE_BITS);
-    if (wn_check(w, err) != VMS_OK)
-        return err->code;
     pthread_mutex_lock(&c->sending);
     enum vms_code code = wn_send_batch(c, batch, err);
     pthread_mutex_unlock(&c->sending);
@@ -428,4 +445,13 @@ void src_wire_native_inquire(struct src_wire *wire, const uint8_t session[16]) {
 
 const uint8_t *src_wire_native_session(const struct src_wire *wire) {
     return ((const struct wire_native *)wire->ctx)->session;
+}
+
+const char *src_wire_native_suite(const struct src_wire *wire) {
+    const struct wire_native *w = wire->ctx;
+    return w->link ? vms_suite_name(vms_native_link_agreement(w->link)->suite) : "";
+}
+
+bool src_wire_native_packs(const struct src_wire *wire) {
+    return ((const struct wire_native *)wire->ctx)->packs;
 }

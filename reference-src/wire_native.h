@@ -12,5 +12,9 @@
 void src_wire_native_inquire(struct src_wire *wire, const uint8_t session[16]);
 /** The session id, for the journal; valid after connect(). */
 const uint8_t *src_wire_native_session(const struct src_wire *wire);
+/** What was agreed on, for reports; valid after connect(): the suite, and whether pages are packed.
+ */
+const char *src_wire_native_suite(const struct src_wire *wire);
+bool src_wire_native_packs(const struct src_wire *wire);
 
 #endif

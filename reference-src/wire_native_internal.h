@@ -81,6 +81,7 @@ struct wire_native {
     pthread_mutex_t mutex;
     bool started; /* START was sent: a lost session can still be settled */
     bool inquiry; /* asks about a session, has none */
+    bool hopeless; /* in an inquiry: pages are left here, and no session can take them */
     uint8_t session[16];
     bool failed_told; /* CUT or ABORT was said of this link */
     bool closing, ending;

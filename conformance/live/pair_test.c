@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/live/native_rig.h"
+#include "host/uffd.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -26,10 +27,12 @@ static void show(struct native_rig *r) {
     free(d);
 }
 
-static void move(const char *transport, const char *channels, const char *dialect,
-                 const char *machine) {
+static void move_with(const char *transport, const char *channels, const char *dialect,
+                      const char *machine, const char *dirty) {
     static struct native_rig r;
     cr_assert_eq(native_rig_open(&r, 32, transport, false), 0, "%s", r.error);
+    if (dirty)
+        native_src_args(&r, "--dirty", dirty, NULL);
     native_src_args(&r, "--wire", "qevm", "--bandwidth", "64M", "--downtime-ms", "100",
                     "--channels", channels, "--machine", machine, "--dialect", dialect, NULL);
     native_dst_args(&r, "--dialect", dialect, NULL);
@@ -43,7 +46,14 @@ static void move(const char *transport, const char *channels, const char *dialec
     cr_expect(good, "%s, %s channels, dialect %s", transport, channels, dialect);
     cr_expect_eq(json_integer_value(of(r.dst_report, "check", "twice")), 0);
     cr_expect_str_eq(json_string_value(json_object_get(r.src_report, "owner")), "theirs");
+    if (dirty)
+        cr_expect_str_eq(json_string_value(of(r.src_report, "facts", "dirty tracking")), dirty);
     native_rig_close(&r);
+}
+
+static void move(const char *transport, const char *channels, const char *dialect,
+                 const char *machine) {
+    move_with(transport, channels, dialect, machine, NULL);
 }
 
 Test(pair, one_channel, .timeout = 120) {
@@ -61,6 +71,16 @@ Test(pair, multifd, .timeout = 120) {
 Test(pair, multifd_of_old_machines, .timeout = 120) {
     move("unix", "4", "7.2", "pc-i440fx-7.2");
     move("tcp", "2", "9.0", "pc-i440fx-8.0");
+}
+
+/* [HOST-13] [SRC-7] Writes that a thread of ours answers instead of the kernel. */
+Test(pair, dirty_uffd_wp, .timeout = 120) {
+    if (!(vms_uffd_features() & UFFD_FEATURE_WP_HUGETLBFS_SHMEM)) { /* one block is shared */
+        cr_assert(!getenv("CI"), "no write protection of shared memory");
+        cr_skip_test("no userfaultfd write protection of shared memory here");
+    }
+    move_with("unix", "0", "11.1", "vmstream", "uffd-wp");
+    move_with("tcp", "4", "11.1", "vmstream", "uffd-wp");
 }
 
 /* [SRC-2] The link goes before the end: the guest runs on at the source, and is whole. */

@@ -225,8 +225,8 @@ static int check_report(struct source_rig *rig) {
     path_of(rig, "src.json", path, sizeof path);
     rig->live.report = json_load_file(path, 0, NULL);
     json_t *r = rig->live.report;
-    if (!r || was_in(r, "POSTCOPY") != rig->what->postcopy ||
-        was_in(r, "PAUSED") != rig->what->recover ||
+    if (!r || was_in(r, "postcopy") != rig->what->postcopy ||
+        was_in(r, "paused") != rig->what->recover ||
         json_integer_value(json_object_get(r, "rounds")) < 1)
         return live_fail(&rig->live, "not the migration that was wanted: %s", log_of(rig));
     return 0;

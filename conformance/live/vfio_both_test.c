@@ -49,7 +49,7 @@ static size_t add_devices(const struct vfio_rig *rig, const char *side, const ch
 }
 
 static pid_t run(const struct vfio_rig *rig, bool source, const struct both *b, const char *vm) {
-    char uri[160], log[128], specs[DEVICES][160];
+    char uri[160], report[128], log[128], specs[DEVICES][160];
     const char *argv[WORDS] = {
         NULL, source ? "--connect" : "--listen", uri, "--vm", vm, "--switchover-ack"};
     size_t n = 6;
@@ -62,6 +62,9 @@ static pid_t run(const struct vfio_rig *rig, bool source, const struct both *b, 
         argv[n++] = b->wire;
         argv[n++] = "--switchover-bandwidth";
         argv[n++] = "1G";
+        argv[n++] = "--report";
+        argv[n++] = report;
+        vfio_rig_path(rig, report, sizeof report, "src.json");
     } else {
         argv[n++] = "--quiet";
         argv[n++] = "--recover-timeout"; /* a source that has failed may not have said so */
@@ -81,7 +84,64 @@ static void wait_for_socket(const struct vfio_rig *rig) {
     cr_assert_eq(access(path, F_OK), 0);
 }
 
+static json_int_t count_events(json_t *timeline, const char *event, size_t lane) {
+    json_t *events = json_object_get(timeline, "events"), *e;
+    json_int_t n = 0;
+    size_t i;
+    json_array_foreach(events, i, e) {
+        json_t *at = json_object_get(e, "lane");
+        n += at && (size_t)json_integer_value(at) == lane &&
+             strcmp(json_string_value(json_object_get(e, "event")), event) == 0;
+    }
+    return n;
+}
+
+static bool was_in(json_t *lane, const char *state) {
+    json_t *states = json_object_get(lane, "states"), *s;
+    bool found = false;
+    size_t i;
+    json_array_foreach(states, i, s) found |=
+        strcmp(json_string_value(json_object_get(s, "state")), state) == 0;
+    return found;
+}
+
+/* [REP-11] Of each device: what was sent, and its lane. */
+static void check_report(const struct vfio_rig *rig, const struct both *b) {
+    char path[128];
+    vfio_rig_path(rig, path, sizeof path, "src.json");
+    json_t *r = json_load_file(path, 0, NULL), *timeline = json_object_get(r, "timeline");
+    json_t *devices = json_object_get(r, "devices"), *lane;
+    bool precopy = !strstr(b->src, "precopy off"), native = strcmp(b->wire, "native") == 0;
+    /* what begins again while it falls silent is sent with the rest, and not asked for anew */
+    bool late = strstr(b->src, "reinit p2p") != NULL;
+    json_int_t last = precopy ? 1 + (late ? 0 : (json_int_t)b->generations) : 0;
+    size_t i, lanes = 0;
+    cr_expect_eq(json_array_size(devices), DEVICES);
+    for (unsigned n = 0; n < DEVICES; n++) {
+        json_t *d = json_array_get(devices, n);
+        json_int_t sent = json_integer_value(json_object_get(d, "precopy_bytes")) +
+                          json_integer_value(json_object_get(d, "stop_bytes"));
+        cr_expect_eq(sent, (json_int_t)vfio_rig_number(rig, "src", n, "saved", "bytes"));
+        cr_expect_eq(json_integer_value(json_object_get(d, "generation")), last);
+        cr_expect_eq(json_integer_value(json_object_get(d, "sent")), last);
+        cr_expect_eq(json_integer_value(json_object_get(d, "granted")), native ? last : 0);
+    }
+    json_array_foreach(json_object_get(timeline, "lanes"), i, lane) {
+        if (strcmp(json_string_value(json_object_get(lane, "kind")), "device") != 0)
+            continue;
+        lanes++;
+        cr_expect(was_in(lane, "stop-copy"));
+        cr_expect_eq(was_in(lane, "pre-copy"), precopy);
+        cr_expect_eq(count_events(timeline, "reinit", i), precopy ? last - 1 : 0);
+        cr_expect_eq(count_events(timeline, "initial data", i), last);
+        cr_expect_eq(count_events(timeline, "ack", i) > 0, native && precopy);
+    }
+    cr_expect_eq(lanes, DEVICES);
+    json_decref(r);
+}
+
 static void check_good(const struct vfio_rig *rig, const struct both *b) {
+    check_report(rig, b);
     for (unsigned i = 0; i < DEVICES; i++) {
         uint64_t saved = vfio_rig_number(rig, "src", i, "saved", "bytes");
         cr_expect_eq(saved, vfio_rig_number(rig, "dst", i, "loaded", "bytes"));
