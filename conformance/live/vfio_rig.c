@@ -294,6 +294,8 @@ static void expect_completed(struct vfio_rig *rig) {
     static const char *const completed[] = {"completed", NULL};
     struct vms_migration_end end;
     int rc = vms_qemu_wait_migration(rig->src, completed, WAIT_MS, &end);
+    if (rc != 0 && rig->reference_dst)
+        vfio_rig_expect_listener(rig); /* says what it had against it */
     cr_assert_eq(rc, 0, "%s %s: %s", end.status, end.error_desc, vms_qemu_error(rig->src));
     vfio_rig_expect_status(rig->src, "postmigrate");
     if (rig->reference_dst) {
