@@ -244,7 +244,6 @@ static void stop(struct dst_native_session *s) {
     pthread_mutex_unlock(&s->lock);
     dn_ask_join(s);
     dn_link_drop(s);
-    dn_verifier_join(s);
     if (s->loader_runs)
         (void)pthread_join(s->loader, NULL);
     s->loader_runs = false;

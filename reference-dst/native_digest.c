@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/zero_page.h"
 #include "reference-dst/native_internal.h"
-#include <stdlib.h>
 
 /*
  * [HND-8] [PACK-23] [PACK-24] Memory is compared with the hashes that the source made of what it
- * sent: behind the channels' backs while the guest runs at the source, so that only what came last
- * is left when it stands still.
+ * sent. The hashes come before their pages (MIG-12), so each page is compared as soon as it is in
+ * its place, while the processor has it at hand, and next to nothing is left to do when the guest
+ * stands still. Only the thread of its channel writes to a page (MIG-10): memory is read without
+ * the lock.
  */
 enum {
-    AT_ONCE = 16, /* pages compared with the block locked */
+    AT_ONCE = 64, /* pages, between two turns with the lock */
 };
 
 enum vms_code dn_digest(struct dst_native_session *s, const struct vms_native_link_event *ev,
@@ -27,18 +29,23 @@ enum vms_code dn_digest(struct dst_native_session *s, const struct vms_native_li
     return code;
 }
 
-void dn_touch(struct dst_native_session *s, struct dn_block *b, uint64_t first, uint64_t count) {
-    if (!b->digest)
-        return;
-    pthread_mutex_lock(&b->lock);
-    vms_digest_touch(b->digest, first, count);
-    pthread_mutex_unlock(&b->lock);
-    pthread_mutex_lock(&s->lock);
-    if (!s->touched) {
-        s->touched = true;
-        pthread_cond_broadcast(&s->changed);
+/* What a guest has not touched is not hashed octet for octet. */
+static uint64_t hash_of(const struct dst_native_session *s, const uint8_t *page) {
+    return vms_page_is_zero(page, DN_PAGE) ? s->zero_hash : vms_page_hash(vms_slice(page, DN_PAGE));
+}
+
+void dn_compare(const struct dst_native_session *s, struct dn_block *b, uint64_t first,
+                uint64_t count) {
+    uint64_t hashes[AT_ONCE], end = first + count;
+    for (uint64_t n = 0; b->digest && first < end; first += n) {
+        n = end - first < AT_ONCE ? end - first : AT_ONCE;
+        for (uint64_t i = 0; i < n; i++)
+            hashes[i] = hash_of(s, b->map.memory + (first + i) * DN_PAGE);
+        pthread_mutex_lock(&b->lock);
+        for (uint64_t i = 0; i < n; i++)
+            (void)vms_digest_compare(b->digest, first + i, hashes[i]);
+        pthread_mutex_unlock(&b->lock);
     }
-    pthread_mutex_unlock(&s->lock);
 }
 
 bool dn_hash_fits(struct dn_block *b, uint64_t page, struct vms_slice content) {
@@ -50,58 +57,14 @@ bool dn_hash_fits(struct dn_block *b, uint64_t page, struct vms_slice content) {
     return fits;
 }
 
-/* The next pending pages at or after from, a few of them. False: none are left. */
-static bool compare_some(struct dn_block *b, uint64_t *from) {
+/* Nothing writes to it any more. */
+static void compare_pending(struct dn_block *b) {
     uint64_t first, count;
     pthread_mutex_lock(&b->lock);
-    bool any = vms_digest_next(b->digest, *from, &first, &count);
-    count = any && count > AT_ONCE ? AT_ONCE : count;
-    for (uint64_t i = 0; any && i < count; i++)
-        (void)vms_digest_check(b->digest, first + i,
-                               vms_slice(b->map.memory + (first + i) * DN_PAGE, DN_PAGE));
+    for (uint64_t from = 0; vms_digest_next(b->digest, from, &first, &count); from = first + count)
+        for (uint64_t i = first; i < first + count; i++)
+            (void)vms_digest_check(b->digest, i, vms_slice(b->map.memory + i * DN_PAGE, DN_PAGE));
     pthread_mutex_unlock(&b->lock);
-    *from = any ? first + count : *from;
-    return any;
-}
-
-static bool must_stop(struct dst_native_session *s) {
-    pthread_mutex_lock(&s->lock);
-    bool stop = s->verifier_stop || s->stopping;
-    pthread_mutex_unlock(&s->lock);
-    return stop;
-}
-
-static void pass_over(struct dst_native_session *s) {
-    for (size_t i = 0; i < s->block_count; i++)
-        for (uint64_t from = 0; compare_some(&s->blocks[i], &from);)
-            if (must_stop(s))
-                return;
-}
-
-void *dn_verifier(void *arg) {
-    struct dst_native_session *s = arg;
-    for (;;) {
-        pthread_mutex_lock(&s->lock);
-        while (!s->touched && !s->verifier_stop && !s->stopping)
-            pthread_cond_wait(&s->changed, &s->lock);
-        s->touched = false;
-        bool stop = s->verifier_stop || s->stopping;
-        pthread_mutex_unlock(&s->lock);
-        if (stop)
-            return NULL;
-        pass_over(s);
-    }
-}
-
-void dn_verifier_join(struct dst_native_session *s) {
-    pthread_mutex_lock(&s->lock);
-    s->verifier_stop = true;
-    bool runs = s->verifier_runs;
-    s->verifier_runs = false;
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-    if (runs)
-        (void)pthread_join(s->verifier, NULL);
 }
 
 /* Pages that were discarded will come again, and are compared then (MIG-24). */
@@ -116,9 +79,7 @@ static uint64_t pending(const struct dn_block *b) {
 uint64_t dn_compare_rest(struct dst_native_session *s) {
     uint64_t left = 0;
     for (size_t i = 0; i < s->block_count; i++) {
-        uint64_t from = 0;
-        while (compare_some(&s->blocks[i], &from))
-            ;
+        compare_pending(&s->blocks[i]);
         left += pending(&s->blocks[i]);
     }
     return left;

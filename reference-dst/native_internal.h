@@ -102,6 +102,7 @@ struct dst_native_session {
     bool blocks_done;
     uint32_t data_channels;
     bool set_up;
+    uint64_t zero_hash; /* of a page of zeros */
     struct dn_channel channels[DN_CHANNELS];
     struct vms_native_sent sent[256]; /* of END */
     uint32_t sent_count;
@@ -113,10 +114,8 @@ struct dst_native_session {
     size_t guest_state_len;
     bool guest_state_whole;
 
-    pthread_t verifier, loader, teller;
-    bool verifier_runs, loader_runs, teller_runs;
-    bool verifier_stop;
-    bool touched; /* pages wait for the verifier */
+    pthread_t loader, teller;
+    bool loader_runs, teller_runs;
     uint64_t load_generation;
     bool load_postcopy;
 
@@ -174,12 +173,12 @@ enum vms_code dn_discard(struct dn_channel *c, const struct vms_native_pages *pa
 /* ---- native_digest.c ---- */
 enum vms_code dn_digest(struct dst_native_session *s, const struct vms_native_link_event *ev,
                         struct vms_error *err);
-void dn_touch(struct dst_native_session *s, struct dn_block *b, uint64_t first, uint64_t count);
+/* Pages that were just written. */
+void dn_compare(const struct dst_native_session *s, struct dn_block *b, uint64_t first,
+                uint64_t count);
 bool dn_hash_fits(struct dn_block *b, uint64_t page, struct vms_slice content);
-void *dn_verifier(void *session);
 /* Pages that differ, all compared. */
 uint64_t dn_compare_rest(struct dst_native_session *s);
-void dn_verifier_join(struct dst_native_session *s);
 
 /* ---- native_device.c ---- */
 enum vms_code dn_devices_agree(struct dst_native_session *s, const struct vms_native_hello *peer,

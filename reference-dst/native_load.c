@@ -16,7 +16,6 @@ static bool wait_for_data(struct dst_native_session *s, bool postcopy) {
 static uint64_t verdict(struct dst_native_session *s) {
     if (!(s->features & VMS_FEATURE_DIGEST))
         return 0;
-    dn_verifier_join(s);
     int64_t begin = dn_now_us();
     s->result.pages_different = dn_compare_rest(s);
     s->result.verdict_us = dn_now_us() - begin;

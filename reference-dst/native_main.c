@@ -37,8 +37,6 @@ static enum vms_code on_manner(struct dst_native_session *s, struct vms_slice bu
         return vms_error_set(err, VMS_E_MIG_SETUP, "%u data channels", channels);
     if (dn_blocks_finish(s, err) != VMS_OK)
         return err->code;
-    if (s->features & VMS_FEATURE_DIGEST)
-        s->verifier_runs = pthread_create(&s->verifier, NULL, dn_verifier, s) == 0;
     pthread_mutex_lock(&s->lock);
     s->data_channels = channels;
     s->set_up = true;

@@ -336,6 +336,11 @@ void vms_channel_keep_short(struct vms_channel *channel, unsigned bytes) {
         vms_socket_keep_short(channel->fd, bytes);
 }
 
+void vms_channel_send_room(struct vms_channel *channel, int bytes) {
+    if (channel->fd >= 0)
+        vms_socket_send_room(channel->fd, bytes);
+}
+
 const char *vms_channel_name(const struct vms_channel *channel) {
     return channel->name;
 }

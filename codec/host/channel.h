@@ -128,6 +128,11 @@ void vms_channel_set_timeouts(struct vms_channel *channel, int read_ms, int writ
  * far behind; writing waits for that. Nothing for other channels. Throughput is hardly less.
  */
 void vms_channel_keep_short(struct vms_channel *channel, unsigned bytes);
+/**
+ * UNIX sockets: so many bytes are taken before writing waits for the reader, or what the kernel
+ * allows, so that the two ends do not wake each other at every turn. Nothing for other channels.
+ */
+void vms_channel_send_room(struct vms_channel *channel, int bytes);
 
 /** The URI, for an accepted TCP connection followed by " from ADDRESS". Owned by the channel. */
 const char *vms_channel_name(const struct vms_channel *channel);

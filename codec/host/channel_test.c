@@ -251,6 +251,28 @@ Test(channel, fd_pipe) {
     (void)close(watched);
 }
 
+static int send_buffer(int fd) {
+    int bytes = 0;
+    socklen_t len = sizeof bytes;
+    cr_assert_eq(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len), 0);
+    return bytes;
+}
+
+/* A UNIX socket's buffer is as asked, as far as the kernel goes; it counts its own overhead. */
+Test(channel, send_room) {
+    int fds[2];
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    int watched = dup(fds[0]);
+    struct vms_channel *channel = channel_on_fd(fds[0]);
+    vms_channel_send_room(channel, 16 << 10);
+    cr_assert_eq(send_buffer(watched), 32 << 10);
+    vms_channel_send_room(channel, 64 << 10);
+    cr_assert_eq(send_buffer(watched), 128 << 10);
+    OK(vms_channel_close(channel, &err));
+    (void)close(watched);
+    (void)close(fds[1]);
+}
+
 Test(channel, fd_that_cannot_serve) {
     struct vms_channel *channel;
     struct vms_uri uri = uri_of("fd:999");

@@ -27,6 +27,7 @@ enum {
     LINK_HANDSHAKE_MS = 10000,   /* the default, of keep-alive too */
     LINK_CLOSE_MS = 2000,        /* to say goodbye */
     LINK_SPARE = 8,              /* frames kept for reuse */
+    LINK_SEND_ROOM = 2 << 20,    /* bytes of a data channel in the kernel: two frames */
     LINK_BODY_ROOM = 8192,       /* bytes of a body behind reserved bulk */
     VMS_NATIVE_BODY_MADE = 8192, /* bytes of an ACK or END of 256 channels, and more */
 };

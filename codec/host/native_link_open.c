@@ -132,6 +132,7 @@ static enum vms_code attach_one(struct vms_native_link *l, uint16_t channel, str
     enum vms_code code = link_connect(l, channel, out, err);
     if (code != VMS_OK)
         return code;
+    vms_channel_send_room((*out)->io, LINK_SEND_ROOM);
     code = attach_exchange(l, *out, l->channels[channel].kind, err);
     if (code != VMS_OK)
         link_conn_put(l, *out);

@@ -92,6 +92,13 @@ void vms_socket_keep_short(int fd, unsigned bytes) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &n, sizeof n); /* TCP only */
 }
 
+void vms_socket_send_room(int fd, int bytes) {
+    int domain = 0;
+    socklen_t len = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
 void vms_socket_drain(int fd) {
     char waste[4096];
     for (int i = 0; i < 1024 && recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0; i++) {

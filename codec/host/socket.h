@@ -40,6 +40,8 @@ uint16_t vms_socket_port(int fd);
 void vms_socket_tune(int fd);
 /** TCP: at most so many bytes wait in the kernel before they are sent. Nothing for others. */
 void vms_socket_keep_short(int fd, unsigned bytes);
+/** UNIX: about so many bytes wait in the kernel, or what it allows. TCP finds its own measure. */
+void vms_socket_send_room(int fd, int bytes);
 /** Throws unread bytes away: closing over them would reset what is still on its way to the peer. */
 void vms_socket_drain(int fd);
 

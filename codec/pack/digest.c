@@ -125,6 +125,13 @@ bool vms_digest_check(struct vms_digest *d, uint64_t page, struct vms_slice cont
     return true;
 }
 
+bool vms_digest_compare(struct vms_digest *d, uint64_t page, uint64_t hash) {
+    if (page >= d->pages)
+        return false;
+    set_pending(d, page, d->hashes[page] != hash);
+    return d->hashes[page] == hash;
+}
+
 uint64_t vms_digest_pending(const struct vms_digest *d) {
     return d->pending;
 }

@@ -88,6 +88,19 @@ Test(digest, written_again) {
     cr_assert_eq(vms_digest_verdict(target, &error), VMS_OK);
 }
 
+/* [PACK-23] a page that is compared when it is written. */
+Test(digest, compared_at_once) {
+    uint64_t hash = vms_page_hash(vms_slice(memory[70], PAGE));
+    tell(0, COUNT);
+    check_all();
+    cr_assert_not(vms_digest_compare(target, 70, hash ^ 1));
+    cr_assert_eq(vms_digest_pending(target), 1, "what differs waits");
+    cr_assert(vms_digest_compare(target, 70, hash));
+    cr_assert_eq(vms_digest_verdict(target, &error), VMS_OK);
+    cr_assert_not(vms_digest_compare(target, COUNT, hash), "past the block's end");
+    cr_assert_eq(vms_digest_pending(target), 0);
+}
+
 /* [PACK-24] a page that was written but never told of does not pass. */
 Test(digest, never_told) {
     tell(0, COUNT - 1);

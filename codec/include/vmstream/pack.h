@@ -81,6 +81,11 @@ void vms_digest_touch(struct vms_digest *digest, uint64_t first, uint64_t count)
  * False is final only once nothing more can arrive for the page.
  */
 bool vms_digest_check(struct vms_digest *digest, uint64_t page, struct vms_slice content);
+/**
+ * Destination: as vms_digest_touch() and vms_digest_check() of one page just written, whose content
+ * has this hash. True when equal; otherwise the page is pending, known or not.
+ */
+bool vms_digest_compare(struct vms_digest *digest, uint64_t page, uint64_t hash);
 /** Pages still pending. */
 uint64_t vms_digest_pending(const struct vms_digest *digest);
 /** Destination, at the end: VMS_OK when none is pending, else VMS_E_PACK_DIGEST (PACK-24). */
