@@ -45,14 +45,20 @@ uint64_t src_reconnect_due(const struct src_session *s) {
     return s->give_up_ns;
 }
 
-/* CUTs of the connection before that still wait in the queue are none of the new one's. */
-static void drop_cuts(struct src_session *s) {
+/* [ENG-28] */
+static bool is_of_a_connection(const struct src_item *item) {
+    enum src_event_kind kind = item->event.kind;
+    return item->kind == SRC_ITEM_EVENT &&
+           (kind == SRC_EV_CUT || kind == SRC_EV_BITMAPS || kind == SRC_EV_RESUME_ACK);
+}
+
+/* What the connection before has left in the queue is none of the new one's. */
+static void drop_stale(struct src_session *s) {
     pthread_mutex_lock(&s->lock);
     size_t kept = 0;
     for (size_t i = 0; i < s->count; i++) {
         struct src_item *item = &s->queue[(s->first + i) % SESSION_QUEUE];
-        bool cut = item->kind == SRC_ITEM_EVENT && item->event.kind == SRC_EV_CUT;
-        if (!cut)
+        if (!is_of_a_connection(item))
             s->queue[(s->first + kept++) % SESSION_QUEUE] = *item;
     }
     s->count = kept;
@@ -81,7 +87,7 @@ static void attempt(struct src_session *s) {
         s->next_attempt_ns = s->give_up_ns ? ms_from_now(EVERY_MS) : 0;
         return;
     }
-    drop_cuts(s);
+    drop_stale(s);
     src_ram_forget(&s->devices[0], false);
     s->reconnecting = false;
     src_feed(s, &e); /* before a cut of the new one is */

@@ -73,6 +73,8 @@ static void keep_all(struct world *w) {
 static void go_down(struct world *w) {
     if (keeps(w))
         keep_all(w);
+    else if (w->config.native)
+        net_forget(w); /* nothing can go on where it was */
     w->net.up = false;
     w->net.epoch++;
 }
@@ -100,8 +102,10 @@ static uint64_t until(const struct world *w, uint64_t at) {
     return at > w->now ? at - w->now + 1 : 1;
 }
 
-/* What was sent before arrives before the end does. */
+/* What was sent before arrives before the end does. Natively the session ends, up or down. */
 void net_close(struct world *w) {
+    if (w->config.native)
+        net_forget(w);
     if (!w->net.up)
         return;
     trace(w, "the connection is closed");

@@ -56,6 +56,18 @@ Test(sim, qevm_with_faults, .timeout = 60) {
     holds(false, SIM_FAULT_ALL);
 }
 
+/* [ENG-27] END's acknowledgement meets a cut; [ENG-28] several cuts in one recovery. */
+Test(sim, postcopy_ends_over_cuts) {
+    static const uint64_t seeds[] = {20003315, 7248611};
+    for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {
+        struct sim_config config = {.seed = seeds[i], .native = true, .faults = SIM_FAULT_ALL};
+        struct sim_result r;
+        sim_run(&config, &r, NULL);
+        cr_assert(r.ok, "seed %" PRIu64 ": %s", config.seed, r.why);
+        cr_assert(r.postcopy && r.src == SRC_COMPLETED, "seed %" PRIu64, config.seed);
+    }
+}
+
 /* A run follows from its number. */
 Test(sim, is_replayable) {
     struct sim_config config = {.native = true, .faults = SIM_FAULT_ALL};

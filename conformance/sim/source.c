@@ -189,7 +189,6 @@ void source_reconnect(struct world *w) {
         return;
     }
     s->connection = w->net.epoch;
-    s->end_sent &= w->src.config.resume || w->dst.native.ended;
     trace(w, "connected again, %u and %u messages to send again", w->net.kept_count[SRC],
           w->net.kept_count[DST]);
     if (w->config.native)

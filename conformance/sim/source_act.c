@@ -144,13 +144,26 @@ static void begin_pages(struct world *w) {
     later(w, 100, IT_PAGER, SRC)->value = w->src.pager;
 }
 
-/* [SES-22] Once in a session; END that was acknowledged before the cut is so still. */
+/* [SES-22] Once in a session, and acknowledged once. */
 static void send_end(struct world *w) {
     if (!w->config.native || !w->src.end_sent)
         send(w, MSG_END, 0, 0, 1);
-    else if (w->dst.native.ended)
-        source_say(w, 2 * w->net.latency, SRC_EV_SHUT, 0, 0, 0);
     w->src.end_sent = true;
+}
+
+/* [RSM-7] Natively all that was sent is repeated as it was: the wire asks nobody. */
+static void ask(struct world *w, enum msg_type question, enum src_event_kind answer) {
+    if (w->config.native)
+        source_say(w, 1000, answer, 0, 0, 0);
+    else
+        send(w, question, 0, 0, 0);
+}
+
+/* [SES-23] */
+static void tell_abort(struct world *w, uint64_t code) {
+    if (w->config.native)
+        send(w, MSG_ABORT, 0, 0, code);
+    net_close(w);
 }
 
 static void finish(struct world *w) {
@@ -201,15 +214,11 @@ void source_act(struct world *w, const struct src_action *a) {
     case SRC_DO_SEND_PAGES: begin_pages(w); break;
     case SRC_DO_SEND_END: send_end(w); break;
     case SRC_DO_RECONNECT: reconnect(w); break;
-    case SRC_DO_ASK_BITMAPS: send(w, MSG_ASK_BITMAP, 0, 0, 0); break;
-    case SRC_DO_SEND_RESUME: send(w, MSG_RESUME, 0, 0, 0); break;
+    case SRC_DO_ASK_BITMAPS: ask(w, MSG_ASK_BITMAP, SRC_EV_BITMAPS); break;
+    case SRC_DO_SEND_RESUME: ask(w, MSG_RESUME, SRC_EV_RESUME_ACK); break;
     case SRC_DO_ARM: arm(w, a->timer, a->value); break;
     case SRC_DO_DISARM: w->src.timer[a->timer] = 0; break;
-    case SRC_DO_ABORT:
-        if (w->config.native)
-            send(w, MSG_ABORT, 0, 0, a->value);
-        net_close(w);
-        break;
+    case SRC_DO_ABORT: tell_abort(w, a->value); break;
     case SRC_DO_FINISH: finish(w); break;
     default: break;
     }

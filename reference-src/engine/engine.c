@@ -91,12 +91,12 @@ static src_step_fn *const TABLE[SRC_STATE_COUNT][SRC_EVENT_COUNT] = {
         E(RECONNECTED) = late, E(LOCKS) = late,
     },
     [SRC_PAUSED] = {
-        LATE_SIGNALS, LATE(CUT, ERROR, ABORT), LATE(SHUT, PAGES_SENT, COMMIT_SENT),
+        LATE_SIGNALS, LATE(CUT, ERROR, ABORT), E(PAGES_SENT) = late, E(COMMIT_SENT) = late,
         LATE(BITMAPS, RESUME_ACK, NOT_STARTED), E(READY) = late, E(LOCKS) = late,
         E(CANCEL) = src_too_late, E(RECONNECTED) = src_recover, E(RUNNING) = src_post_runs,
         E(WRITTEN) = src_post_written, E(WRITE_FAILED) = src_post_written,
         E(GIVE_UP) = src_paused_give_up, E(RESOLVE_OURS) = src_paused_resolve,
-        E(RESOLVE_THEIRS) = src_paused_resolve,
+        E(RESOLVE_THEIRS) = src_paused_resolve, E(SHUT) = src_paused_shut,
     },
     [SRC_RECOVER] = {
         LATE(REQUEST, GRANT, LOCKS), LATE(STOPPED, PENDING, SAVED),

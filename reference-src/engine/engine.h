@@ -65,9 +65,10 @@ enum src_event_kind {
     SRC_EV_RUNNING,     /* native, .generation; QEVM postcopy: the first page request */
     SRC_EV_NOT_STARTED, /* native, .generation */
     SRC_EV_SHUT,        /* QEVM: .value 0 the destination is content; native postcopy: END and all
-                           before it was acknowledged, .value 0 */
+                           before it was acknowledged, .value 0: once, in any state */
     SRC_EV_ABORT,       /* native ABORT, or a return path that breaks the rules */
-    SRC_EV_BITMAPS,     /* recovery: all received bitmaps are in */
+    /* recovery; of the connection on which it was asked for, never of one that was left */
+    SRC_EV_BITMAPS, /* all received bitmaps are in */
     SRC_EV_RESUME_ACK,
     /* what was asked for */
     SRC_EV_WRITTEN, /* the journal */

@@ -146,8 +146,9 @@ src_step_fn src_ready, src_ready_refused, src_ready_cut, src_ready_abort, src_re
 
 /* ---- postcopy.c ---- */
 void src_postcopy(struct src_engine *e); /* the guest is theirs: pages */
-src_step_fn src_pages_sent, src_post_shut, src_post_runs, src_pause, src_post_written,
-    src_post_refused, src_recover, src_recover_timer, src_bitmaps, src_resume_ack,
+void src_settle(struct src_engine *e);   /* everything has arrived: ends it as soon as it may */
+src_step_fn src_pages_sent, src_post_shut, src_paused_shut, src_post_runs, src_pause,
+    src_post_written, src_post_refused, src_recover, src_recover_timer, src_bitmaps, src_resume_ack,
     src_paused_give_up, src_paused_resolve;
 
 #endif

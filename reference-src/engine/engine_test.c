@@ -184,6 +184,49 @@ Test(source_engine, postcopy_in_order) {
     }
 }
 
+/* Native postcopy whose END is out. */
+static void to_end(void) {
+    static struct src_config c;
+    c = config(true);
+    begin(&c);
+    (void)tell(SRC_EV_START_POSTCOPY, 0);
+    to_switchover();
+    (void)tell(SRC_EV_DEVICES_SENT, 0);
+    (void)tell(SRC_EV_READY, 1);
+    (void)tell(SRC_EV_WRITTEN, 0);
+    (void)tell(SRC_EV_LOCKS, 0);
+    (void)tell(SRC_EV_RUNNING, 0);
+    (void)tell(SRC_EV_PAGES_SENT, 0);
+    cr_assert(has(SRC_DO_SEND_END));
+}
+
+/*
+ * [ENG-27] The acknowledgement comes once: at any place of a recovery, before GONE or after it. A
+ * source without a connection waits for one, and ends when none comes.
+ */
+Test(source_engine, end_is_acknowledged_behind_a_cut) {
+    static const enum src_event_kind steps[] = {SRC_EV_CUT, SRC_EV_RECONNECTED, SRC_EV_BITMAPS,
+                                                SRC_EV_RESUME_ACK};
+    for (unsigned way = 0; way < 16; way++) {
+        bool gone = way & 4, comes_back = way & 8, paused = way % 4 == 0;
+        to_end();
+        if (gone)
+            (void)tell(SRC_EV_WRITTEN, 0);
+        for (unsigned i = 0; i <= way % 4; i++)
+            (void)tell(steps[i], 0);
+        forget();
+        cr_assert_eq(tell(SRC_EV_SHUT, 0), VMS_OK);
+        cr_assert_eq(e.state == SRC_COMPLETED, gone && !paused, "way %u", way);
+        if (paused)
+            (void)tell(comes_back ? SRC_EV_RECONNECTED : SRC_EV_GIVE_UP, 0);
+        cr_assert_eq(e.state == SRC_COMPLETED, gone, "way %u", way);
+        (void)tell(SRC_EV_WRITTEN, 0);
+        cr_assert_eq(e.state, SRC_COMPLETED, "way %u", way);
+        cr_assert_eq(src_engine_owner(&e), SRC_OWNER_THEIRS);
+        cr_assert_str_eq(said, "FINISH ", "way %u: %s", way, said);
+    }
+}
+
 /* [ENG-7] [ENG-8] COMMITTED is being written: no octet of COMMIT has left. */
 Test(source_engine, cancel_while_committed_is_written) {
     struct src_config c = config(true);

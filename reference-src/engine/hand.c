@@ -67,8 +67,10 @@ static void dropped(struct src_engine *e) {
     e->gone = true;
     if (e->postcopy && e->restarted)
         src_lost(e, VMS_E_HANDOVER_IN_DOUBT); /* its last pages went with the program */
-    else if (!e->postcopy || e->content)
+    else if (!e->postcopy)
         src_complete(e);
+    else if (e->content)
+        src_settle(e);
     else if (e->state == SRC_IN_DOUBT)
         src_pages_follow(e); /* by order: its pages are here, and may still be fetched */
 }

@@ -29,7 +29,7 @@ enum vms_code src_pages_sent(struct src_engine *e, const struct src_event *ev,
 /* [ENG-23] All is kept: the guest at the other end waits for it. */
 enum vms_code src_pause(struct src_engine *e, const struct src_event *ev, struct vms_error *err) {
     (void)err;
-    if (e->content) /* everything has arrived: only the journal is waited for */
+    if (e->content && ev->kind != SRC_EV_CUT) /* everything has arrived */
         return VMS_OK;
     e->state = SRC_PAUSED;
     e->cut = true;
@@ -51,6 +51,23 @@ static enum vms_code unexpected(struct src_engine *e, const struct src_event *ev
                          state);
 }
 
+/*
+ * [ENG-27] Natively everything has arrived: the journal is waited for, and the connection, over
+ * which the destination is to be told that nothing more comes.
+ */
+void src_settle(struct src_engine *e) {
+    if (!e->config.native || (e->gone && !e->cut))
+        src_complete(e);
+}
+
+/*
+ * [ENG-27] Natively END is sent once in a session: its acknowledgement may come whatever the
+ * connection does meanwhile, and does not come again.
+ */
+static bool all_arrived(const struct src_engine *e, const struct src_event *ev) {
+    return !ev->value && (e->config.native ? e->all_left : e->ended);
+}
+
 /* [ENG-24] SHUT other than 0 gives the guest back only as long as nothing shows that it has run. */
 enum vms_code src_post_shut(struct src_engine *e, const struct src_event *ev,
                             struct vms_error *err) {
@@ -58,12 +75,16 @@ enum vms_code src_post_shut(struct src_engine *e, const struct src_event *ev,
         src_go_back(e, SRC_FAILED, VMS_E_SRC_REFUSED);
         return VMS_OK;
     }
-    if (ev->value || !e->ended)
+    if (!all_arrived(e, ev))
         return unexpected(e, ev, err);
     e->content = true;
-    if (!e->config.native || e->gone)
-        src_complete(e);
+    src_settle(e);
     return VMS_OK;
+}
+
+enum vms_code src_paused_shut(struct src_engine *e, const struct src_event *ev,
+                              struct vms_error *err) {
+    return all_arrived(e, ev) ? src_post_shut(e, ev, err) : VMS_OK;
 }
 
 enum vms_code src_post_runs(struct src_engine *e, const struct src_event *ev,
@@ -103,8 +124,12 @@ enum vms_code src_post_written(struct src_engine *e, const struct src_event *ev,
 
 enum vms_code src_recover(struct src_engine *e, const struct src_event *ev, struct vms_error *err) {
     (void)ev, (void)err;
-    e->state = SRC_RECOVER;
     e->cut = e->resume_sent = false;
+    e->state = e->content ? SRC_POSTCOPY : SRC_RECOVER;
+    if (e->content) {
+        src_settle(e);
+        return VMS_OK;
+    }
     (void)src_do(e, SRC_DO_ASK_BITMAPS);
     if (e->config.settle_ns)
         src_arm(e, SRC_TIMER_SETTLE, e->config.settle_ns);
@@ -142,6 +167,11 @@ enum vms_code src_resume_ack(struct src_engine *e, const struct src_event *ev,
 enum vms_code src_paused_give_up(struct src_engine *e, const struct src_event *ev,
                                  struct vms_error *err) {
     (void)ev, (void)err;
+    if (e->content) { /* [ENG-27] no connection is waited for */
+        e->cut = false;
+        src_settle(e);
+        return VMS_OK;
+    }
     if (!e->runs_there) { /* [ENG-24] perhaps it never did: everything is kept */
         e->state = SRC_IN_DOUBT;
         (void)src_do(e, SRC_DO_TELL);
