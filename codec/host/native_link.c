@@ -285,13 +285,14 @@ void *link_source_keeper(void *arg) {
     return NULL;
 }
 
+/* [SES-24] After a failure, too: a source that did not get our ABORT comes back and learns why. */
 void *link_destination_keeper(void *arg) {
     struct vms_native_link *l = arg;
     bool go_on = true;
     while (go_on) {
         link_accept_one(l, LINK_TICK_MS);
         pthread_mutex_lock(&l->mutex);
-        go_on = !l->stop && !l->failed && !l->over;
+        go_on = !l->stop && !l->over;
         pthread_mutex_unlock(&l->mutex);
     }
     return NULL;
