@@ -62,7 +62,7 @@ static struct wire resume_frame(enum vms_native_role role, uint32_t epoch, uint8
                     0, &limits);
     cr_assert_eq(vms_sealer_hello(&sealer, vms_slice(secret, 32), random, &err), VMS_OK);
     f.u.resume = (struct vms_native_resume){
-        {.role = role, .secret = VMS_SECRET_PSK, .identity = vms_str("vm-a")}, epoch, 1, at};
+        {.role = (uint8_t)role, .secret = VMS_SECRET_PSK, .identity = vms_str("vm-a")}, epoch, 1, at};
     memcpy(f.u.resume.who.session, ID, sizeof ID);
     memcpy(f.u.resume.who.random, random, 32);
     encode(&sealer, &f, &out);
