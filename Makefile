@@ -182,8 +182,9 @@ $(foreach t,$(call tests,conformance/live),\
 	$(eval $(call test_program,$(notdir $(t:_test.c=)),$(t),$(LIBPEER))))
 
 -include conformance/tests.mk
+# Parts with programs of their own bring their rules (vfio-sim first: others add to its object).
 -include conformance/vfio-sim/rules.mk
--include conformance/vdpa-sim/rules.mk
+-include $(filter-out conformance/vfio-sim/%,$(sort $(wildcard conformance/*/rules.mk)))
 include fuzz/fuzz.mk
 
 # Programs under test find the simulated devices beside them.
