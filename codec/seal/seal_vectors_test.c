@@ -296,3 +296,16 @@ Test(seal_vectors, transcript) {
     vms_transcript_free(&t);
     vms_transcript_free(&t);
 }
+
+/* [SEAL-2] every way of this processor, around the lengths at which it changes its step */
+Test(seal_vectors, crc32c_of_all_lengths) {
+    static uint8_t bytes[3000];
+    vms_crc32c_fn *fastest = vms_crc32c_fastest();
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 167 >> 3 ^ i);
+    for (size_t len = 0; len < sizeof bytes - 3; len++) {
+        uint32_t before = (uint32_t)len * 2654435761u;
+        cr_assert_eq(fastest(before, bytes + len % 3, len),
+                     vms_crc32c(before, bytes + len % 3, len), "%zu", len);
+    }
+}
