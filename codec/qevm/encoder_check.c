@@ -23,9 +23,16 @@ static const char *check_u32(uint64_t bulk_len) {
     return bulk_len > UINT32_MAX ? "bulk over 4 GiB" : NULL;
 }
 
+/* [CFG-5] What follows is encoded by it. */
+static bool page_bits_ok(struct vms_slice body) {
+    static const uint8_t high[3];
+    return body.len == 4 && !memcmp(body.ptr, high, sizeof high) && body.ptr[3] >= 10 &&
+           body.ptr[3] <= 16;
+}
+
 static bool subsection_ok(const struct vms_config_subsection *sub) {
     switch (sub->kind) {
-    case VMS_CONFIG_PAGE_BITS: return sub->body.len == 4;
+    case VMS_CONFIG_PAGE_BITS: return page_bits_ok(sub->body);
     case VMS_CONFIG_CAPABILITIES: return sub->body.len >= 4;
     case VMS_CONFIG_UUID: return sub->body.len == 16;
     default: return false;

@@ -73,6 +73,13 @@ Test(encoder_check, configuration) {
     cr_expect_not(taken(&r));
     c->subsections[0].kind = VMS_CONFIG_PAGE_BITS;
     cr_expect_not(taken(&r));
+    for (uint8_t bits = 9; bits <= 17; bits++) { /* [CFG-5] */
+        const uint8_t body[4] = {0, 0, 0, bits}, far[4] = {1, 0, 0, bits};
+        c->subsections[0].body = vms_slice(body, sizeof body);
+        cr_expect_eq(taken(&r), bits >= 10 && bits <= 16, "%u", bits);
+        c->subsections[0].body = vms_slice(far, sizeof far);
+        cr_expect_not(taken(&r));
+    }
     c->subsections[0].kind = (enum vms_config_kind)3;
     cr_expect_not(taken(&r));
     c->subsection_count = 4;
