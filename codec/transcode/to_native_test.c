@@ -124,6 +124,22 @@ Test(to_native, block_numbers) {
     writer_free(&w);
 }
 
+/* [TRC-14] Without a block list PAGES has no place for pages behind ram_bytes: the last one within
+ * it, and one past it. */
+Test(to_native, pages_behind_the_limit) {
+    struct vms_to_native_config config = vms_to_native_config_default();
+    config.limits.ram_bytes = 8 * PAGE;
+    struct writer w = writer_new(&config);
+    put(&w, page(VMS_R_RAM_ZERO, "a", 7));
+    put(&w, page(VMS_R_RAM_ZERO, "a", 8));
+    end(&w);
+    cr_assert_eq(w.count, 2);
+    cr_assert_eq(w.frames[0].type, VMS_NATIVE_PAGES);
+    cr_assert_eq(w.frames[0].run.first, 7);
+    cr_assert_eq(w.frames[1].type, VMS_NATIVE_RECORDS);
+    writer_free(&w);
+}
+
 /* [TRC-6] at the limit and one past it */
 Test(to_native, frame_pages) {
     struct vms_to_native_config config = vms_to_native_config_default();

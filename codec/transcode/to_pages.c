@@ -5,9 +5,15 @@ static uint64_t page_size(const struct vms_to_native *t) {
     return UINT64_C(1) << t->page_bits;
 }
 
-/* [TRC-3] What PAGES has no place for goes as a record: marks, a fill byte, odd lengths. */
+/* [TRC-14] Within its block, which the decoder has checked; without a list within the limit. */
+static bool within(const struct vms_to_native *t, const struct vms_record *r) {
+    uint64_t most = t->config.limits.ram_bytes & ~(page_size(t) - 1);
+    return r->u.page.block_index < t->blocks || r->u.page.offset < most;
+}
+
+/* [TRC-3] What PAGES has no place for goes as a record: marks, a fill byte, odd lengths, places. */
 bool vms_pages_fit(const struct vms_to_native *t, const struct vms_record *r) {
-    if (r->packaged || r->guessed || r->u.page.offset & (page_size(t) - 1))
+    if (!within(t, r) || r->packaged || r->guessed || r->u.page.offset & (page_size(t) - 1))
         return false;
     if (r->type == VMS_R_RAM_ZERO)
         return r->u.page.fill == 0 && r->bulk_len == 0;
