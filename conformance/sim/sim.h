@@ -62,7 +62,8 @@ struct sim_config {
     unsigned faults;
     enum src_scheduler_kind scheduler;
     enum sim_plant plant;
-    bool trace; /* every event to stderr */
+    bool trace;               /* every event to stderr */
+    struct vms_slice choices; /* what chance says so long as they last, 2 octets a choice */
     struct sim_scene scene;
 };
 

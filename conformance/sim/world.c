@@ -18,7 +18,18 @@ static uint64_t rotate(uint64_t x, int k) {
     return x << k | x >> (64 - k);
 }
 
+/* A choice that was given; one below a great number is coarse. */
+static uint64_t chosen(struct vms_slice *choices, uint64_t below) {
+    uint64_t v = (uint64_t)choices->ptr[0] << 8 | choices->ptr[1];
+    *choices = vms_slice_tail(*choices, 2);
+    if (below <= 0x10000)
+        return below ? v % below : 0;
+    return v * (below >> 16);
+}
+
 uint64_t rnd(struct world *w, uint64_t below) {
+    if (w->config.choices.len >= 2)
+        return chosen(&w->config.choices, below);
     uint64_t a = w->random[0], b = w->random[1], r = a + b;
     b ^= a;
     w->random[0] = rotate(a, 24) ^ b ^ b << 16;
