@@ -184,11 +184,16 @@ static enum vms_code open_hello(struct vms_native_decoder *d) {
     return code == VMS_OK ? VMS_OK : failed_below(d, code, blamed(d, code));
 }
 
-static enum vms_code open_bytes(struct vms_native_decoder *d, uint8_t *bytes, size_t n) {
-    struct vms_seal_piece piece = {bytes, bytes, n};
+static enum vms_code open_to(struct vms_native_decoder *d, const uint8_t *in, uint8_t *out,
+                             size_t n) {
+    struct vms_seal_piece piece = {in, out, n};
     d->error.code = VMS_OK;
     enum vms_code code = vms_opener_data(d->opener, piece, &d->error);
     return code == VMS_OK ? VMS_OK : failed_below(d, code, blamed(d, code));
+}
+
+static enum vms_code open_bytes(struct vms_native_decoder *d, uint8_t *bytes, size_t n) {
+    return open_to(d, bytes, bytes, n);
 }
 
 /* [SEAL-25] A hello names its secret exactly when it is sealed with it. */
@@ -286,12 +291,21 @@ uint64_t vms_native_bulk_direct(const struct vms_native_decoder *d) {
     return d->state == AT_BULK && d->parsed ? d->bulk_left : 0;
 }
 
+bool vms_native_bulk_enciphered(const struct vms_native_decoder *d) {
+    return vms_native_bulk_direct(d) && vms_suite_encrypts(d->opener->link.suite);
+}
+
 void vms_native_bulk_taken(struct vms_native_decoder *d, uint8_t *bytes, size_t n) {
+    vms_native_bulk_moved(d, bytes, bytes, n);
+}
+
+void vms_native_bulk_moved(struct vms_native_decoder *d, const uint8_t *in, uint8_t *out,
+                           size_t n) {
     if (n > vms_native_bulk_direct(d)) {
         (void)fail(d, VMS_E_MISUSE, d->offset, "more bulk taken than there is");
         return;
     }
-    if (open_bytes(d, bytes, n) != VMS_OK)
+    if (open_to(d, in, out, n) != VMS_OK)
         return;
     d->offset += n;
     d->bulk_left -= n;

@@ -16,8 +16,11 @@ struct vms_intake {
     struct vms_error error;
     uint8_t *wire;
     uint8_t *unpacked;
-    size_t cap;  /* of each */
-    size_t have; /* bytes of the frame's bulk in wire */
+    size_t cap;             /* of each */
+    size_t have;            /* bytes of the frame's bulk that have come: in wire, or placed */
+    struct vms_room *rooms; /* VMS_INTAKE_ROOMS of them; of a frame that is placed */
+    size_t room_count, at;  /* rooms of it; the one being filled */
+    size_t filled;          /* bytes of that one */
 };
 
 static size_t aligned(size_t n) {
@@ -41,12 +44,16 @@ static size_t unpacker_bytes(const struct vms_intake_config *c) {
     return has_zip(c) ? aligned(vms_unpacker_size(&unpack)) : 0;
 }
 
+static size_t rooms_bytes(const struct vms_intake_config *c) {
+    return c->place ? aligned(VMS_INTAKE_ROOMS * sizeof(struct vms_room)) : 0;
+}
+
 size_t vms_intake_size(const struct vms_intake_config *c) {
     uint64_t bulk = c->native.limits.native_bulk_bytes;
     if (bulk > UINT32_MAX / 2)
         return 0;
     return aligned(sizeof(struct vms_intake)) + aligned(vms_native_decoder_size(&c->native)) +
-           unpacker_bytes(c) + (has_zip(c) ? 2 : 1) * aligned((size_t)bulk);
+           unpacker_bytes(c) + rooms_bytes(c) + (has_zip(c) ? 2 : 1) * aligned((size_t)bulk);
 }
 
 struct vms_intake *vms_intake_init(void *mem, size_t mem_len, const struct vms_intake_config *c) {
@@ -65,6 +72,8 @@ struct vms_intake *vms_intake_init(void *mem, size_t mem_len, const struct vms_i
     if (has_zip(c))
         in->unpacker = vms_unpacker_init(at, unpacker_bytes(c), &unpack);
     at += unpacker_bytes(c);
+    in->rooms = c->place ? (struct vms_room *)(void *)at : NULL;
+    at += rooms_bytes(c);
     in->wire = at;
     in->unpacked = has_zip(c) ? at + aligned(in->cap) : NULL;
     return in->decoder && (in->unpacker || !has_zip(c)) ? in : NULL;
@@ -106,7 +115,81 @@ static enum vms_native_step unpack(struct vms_intake *in, struct vms_intake_even
     return VMS_NATIVE_STEP_FRAME;
 }
 
+/* ---- bulk that is put where it belongs ---- */
+
+static uint64_t total(const struct vms_room *rooms, size_t count) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += rooms[i].len;
+    return sum;
+}
+
+/* [NAT-19] Of a frame whose body could be read and whose bulk is still to come. */
+static void begin(struct vms_intake *in, const struct vms_native_event *ev) {
+    uint64_t bulk = vms_native_bulk_direct(in->decoder);
+    in->have = in->room_count = in->at = in->filled = 0;
+    if (!in->config.place || !bulk || ev->frame->unknown)
+        return;
+    size_t n = in->config.place(in->config.place_ctx, ev->frame, in->rooms, VMS_INTAKE_ROOMS);
+    in->room_count = total(in->rooms, n) == bulk ? n : 0;
+}
+
+/* The rest of the room that is being filled; len 0: all are full. */
+static struct vms_room current(struct vms_intake *in) {
+    while (in->at < in->room_count && in->filled == in->rooms[in->at].len) {
+        in->at++;
+        in->filled = 0;
+    }
+    if (in->at == in->room_count)
+        return (struct vms_room){NULL, 0};
+    return (struct vms_room){in->rooms[in->at].ptr + in->filled,
+                             in->rooms[in->at].len - in->filled};
+}
+
+/* from: plain bytes to copy, or NULL: they were read, to wire if they are ciphertext. */
+static void spread(struct vms_intake *in, const uint8_t *from, size_t n) {
+    bool enciphered = !from && vms_native_bulk_enciphered(in->decoder);
+    for (size_t done = 0, k; done < n; done += k) {
+        struct vms_room room = current(in);
+        k = n - done < room.len ? n - done : room.len;
+        if (!k || (!from && !vms_native_bulk_direct(in->decoder)))
+            return;
+        if (from)
+            memcpy(room.ptr, from + done, k);
+        else
+            vms_native_bulk_moved(in->decoder, enciphered ? in->wire + done : room.ptr, room.ptr,
+                                  k);
+        in->filled += k;
+        in->have += k;
+    }
+}
+
+size_t vms_intake_rooms(struct vms_intake *in, size_t most, struct vms_room *rooms, size_t max) {
+    struct vms_room first = vms_intake_room(in);
+    size_t n = 0;
+    if (first.len && in->room_count && !vms_native_bulk_enciphered(in->decoder)) {
+        struct vms_room room = current(in);
+        for (size_t i = in->at; n < max && most && i < in->room_count; n++) {
+            room.len = room.len < most ? room.len : most;
+            rooms[n] = room;
+            most -= room.len;
+            if (++i < in->room_count)
+                room = in->rooms[i];
+        }
+        return n;
+    }
+    if (!first.len || !max)
+        return 0;
+    rooms[0] = (struct vms_room){first.ptr, first.len < most ? first.len : most};
+    return 1;
+}
+
+/* ---- frames ---- */
+
 static enum vms_native_step whole(struct vms_intake *in, struct vms_intake_event *ev) {
+    ev->placed = in->room_count > 0;
+    if (ev->placed)
+        return VMS_NATIVE_STEP_FRAME;
     ev->bulk = vms_slice(in->wire, in->have);
     if (in->config.keep_packed)
         return VMS_NATIVE_STEP_FRAME;
@@ -117,6 +200,10 @@ static enum vms_native_step whole(struct vms_intake *in, struct vms_intake_event
 
 /* The decoder has checked the length against its limit, which is what the buffer has. */
 static void collect(struct vms_intake *in, const struct vms_native_event *ev) {
+    if (in->room_count) {
+        spread(in, ev->bulk.ptr, ev->bulk.len);
+        return;
+    }
     if (ev->bulk.len > in->cap - in->have)
         return;
     memcpy(in->wire + in->have, ev->bulk.ptr, ev->bulk.len);
@@ -131,7 +218,7 @@ enum vms_native_step vms_intake_next(struct vms_intake *in, struct vms_room *inp
     for (;;) {
         enum vms_native_step step = vms_native_decode(in->decoder, input, &ev->native);
         switch (step) {
-        case VMS_NATIVE_STEP_HEAD: in->have = 0; break;
+        case VMS_NATIVE_STEP_HEAD: begin(in, &ev->native); break;
         case VMS_NATIVE_STEP_BULK: collect(in, &ev->native); break;
         case VMS_NATIVE_STEP_FRAME: return whole(in, ev);
         default: return step;
@@ -146,11 +233,16 @@ enum vms_native_step vms_intake_finish(struct vms_intake *in, struct vms_intake_
 
 struct vms_room vms_intake_room(struct vms_intake *in) {
     uint64_t direct = in->error.code ? 0 : vms_native_bulk_direct(in->decoder);
-    size_t left = in->cap - in->have;
-    return (struct vms_room){in->wire + in->have, direct < left ? (size_t)direct : left};
+    size_t left = in->room_count ? in->cap : in->cap - in->have;
+    uint8_t *at = in->room_count ? in->wire : in->wire + in->have;
+    return (struct vms_room){at, direct < left ? (size_t)direct : left};
 }
 
 void vms_intake_filled(struct vms_intake *in, size_t n) {
+    if (in->room_count) {
+        spread(in, NULL, n);
+        return;
+    }
     vms_native_bulk_taken(in->decoder, in->wire + in->have, n);
     in->have += n;
 }

@@ -345,6 +345,11 @@ enum vms_native_step vms_native_finish(struct vms_native_decoder *decoder,
 uint64_t vms_native_bulk_direct(const struct vms_native_decoder *decoder);
 /** Tells that they were read to bytes, and opens them there. n <= vms_native_bulk_direct(). */
 void vms_native_bulk_taken(struct vms_native_decoder *decoder, uint8_t *bytes, size_t n);
+/** Tells that they were read to in, and opens them to out, which does not overlap it or is it. */
+void vms_native_bulk_moved(struct vms_native_decoder *decoder, const uint8_t *in, uint8_t *out,
+                           size_t n);
+/** Whether they are ciphertext: opened from one place to another they cost no copy. */
+bool vms_native_bulk_enciphered(const struct vms_native_decoder *decoder);
 
 /** Bytes of the stream decoded so far. */
 uint64_t vms_native_offset(const struct vms_native_decoder *decoder);

@@ -157,7 +157,19 @@ uint64_t vms_from_native_offset(const struct vms_from_native *t);
 struct vms_intake_config {
     struct vms_native_config native;
     struct vms_zip_ops zip; /* all NULL: packed frames are refused (TRANSCODE_PACKED) */
-    bool keep_packed;       /* the bulk is given as on the wire: the caller unpacks; no zip wanted */
+    bool keep_packed; /* the bulk is given as on the wire: the caller unpacks; no zip wanted */
+    /**
+     * Where the bulk of a frame that is not authentic yet may be put (NAT-19): up to max rooms,
+     * which together are as long as the bulk; 0: nowhere, it is collected. May be NULL. With one,
+     * vms_intake_rooms() takes the place of vms_intake_room().
+     */
+    size_t (*place)(void *ctx, const struct vms_native_frame *frame, struct vms_room *rooms,
+                    size_t max);
+    void *place_ctx;
+};
+
+enum {
+    VMS_INTAKE_ROOMS = 2048, /* at most, for one frame: native_runs */
 };
 
 struct vms_intake;
@@ -170,6 +182,7 @@ struct vms_intake *vms_intake_init(void *mem, size_t mem_len,
 struct vms_intake_event {
     struct vms_native_event native; /* FRAME: authentic; NEED, ERROR: as there */
     struct vms_slice bulk;          /* FRAME: all of it, unpacked; holds until the next call */
+    bool placed;                    /* FRAME: it is where place() said, as on the wire */
 };
 
 /** As vms_native_decode(), but HEAD and BULK are kept back: NEED, FRAME, END, ERROR. */
@@ -182,6 +195,9 @@ enum vms_native_step vms_intake_finish(struct vms_intake *intake, struct vms_int
  */
 struct vms_room vms_intake_room(struct vms_intake *intake);
 void vms_intake_filled(struct vms_intake *intake, size_t n);
+/** As vms_intake_room(), in up to max pieces and most bytes: what is opened while the cache has it.
+ */
+size_t vms_intake_rooms(struct vms_intake *intake, size_t most, struct vms_room *rooms, size_t max);
 /** Bytes of the stream taken so far. */
 uint64_t vms_intake_offset(const struct vms_intake *intake);
 
