@@ -136,7 +136,7 @@ struct vms_session {
 void vms_session_init(struct vms_session *session, enum vms_native_role role, const uint8_t id[16],
                       struct vms_session_channel *channels, uint32_t channel_count);
 
-/** Steps the state. REFUSE and FAIL set session->error. */
+/** Steps the state. REFUSE and FAIL set session->error; of GIVE_UP the caller knows why. */
 enum vms_session_action vms_session_event(struct vms_session *session,
                                           enum vms_session_event event);
 
