@@ -57,9 +57,9 @@ int tool_inspect(const struct tool_options *options) {
     enum vms_qevm_kind fallback = options->return_path ? VMS_QEVM_RETURN_PATH : VMS_QEVM_MAIN;
     if (options->return_path && options->file_count > 1)
         return tool_usage("inspect --return-path takes one FILE");
-    int status = TOOL_LOCAL;
-    if (summary_init(&inspect.summary, &load, MIGRATION_CHANNELS, options->limits.sections))
-        status = load_open(&load, options, fallback, &config, observe, &inspect);
+    bool room = summary_init(&inspect.summary, &load, MIGRATION_CHANNELS, options->limits.sections);
+    int status = room ? load_open(&load, options, fallback, &config, observe, &inspect)
+                      : tool_local("not enough memory"); /* [MOD-9] */
     if (status == TOOL_DONE)
         status = run(&inspect, &load);
     load_close(&load);

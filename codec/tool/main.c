@@ -28,6 +28,13 @@ static const struct tool_command COMMANDS[] = {
      "  --recode             native: unpack zlib and zstd of multifd first; the octets then "
      "differ\n",
      tool_convert},
+    {"compat", "jv", "[--json] [-v] SOURCE DESTINATION",
+     "what would not load, before anyone migrates",
+     "  SOURCE and DESTINATION are what QEMU prints with -dump-vmstate, VM descriptions, or "
+     "streams\n"
+     "  that end with one. Exit status 1: something would not load.\n"
+     "  -v, --records        also what differs and loads\n",
+     tool_compat},
 };
 
 enum {

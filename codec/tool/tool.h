@@ -60,6 +60,7 @@ int tool_inspect(const struct tool_options *options);
 int tool_verify(const struct tool_options *options);
 int tool_ram(const struct tool_options *options);
 int tool_convert(const struct tool_options *options);
+int tool_compat(const struct tool_options *options);
 /** `convert --to native`. */
 int tool_convert_native(const struct tool_options *options);
 

@@ -40,9 +40,9 @@ int tool_verify(const struct tool_options *options) {
     struct summary summary;
     struct load load = {.image = NULL};
     struct vms_ram_image_config config = {.store = VMS_RAM_CHECK, .limits = options->limits};
-    int status = TOOL_LOCAL;
-    if (summary_init(&summary, &load, MIGRATION_CHANNELS, options->limits.sections))
-        status = load_open(&load, options, VMS_QEVM_MAIN, &config, observe, &summary);
+    bool room = summary_init(&summary, &load, MIGRATION_CHANNELS, options->limits.sections);
+    int status = room ? load_open(&load, options, VMS_QEVM_MAIN, &config, observe, &summary)
+                      : tool_local("not enough memory"); /* [MOD-9] */
     if (status == TOOL_DONE)
         status = run(&summary, &load);
     load_close(&load);
