@@ -19,7 +19,7 @@
 enum {
     VDS_NAME_MAX = 31,
     VDS_FAULTS_MAX = 16,
-    VDS_QUEUES_MAX = 65,
+    VDS_QUEUES_MAX = 129,
     VDS_GROUPS_MAX = 4,
     VDS_SPACES_MAX = 8,
     VDS_RING_MAX = 1024,
@@ -46,13 +46,16 @@ struct vds_description {
     uint64_t groups, spaces;        /* 2: the control queue in a group of its own */
     uint64_t iova_first, iova_last; /* both included */
     uint8_t mac[6];
-    uint64_t page_cost; /* of mapping 4 KiB */
-    uint64_t call_cost; /* of a change of maps: each one, or each batch */
-    uint64_t max_maps;  /* of all address spaces; 0: no limit */
-    bool pin;           /* what is mapped counts against RLIMIT_MEMLOCK */
-    bool forgets;       /* a reset without IOTLB_PERSIST loses what is mapped */
-    bool echo;          /* what is transmitted is received */
-    bool trace;         /* the log has every call, not only what changes */
+    uint64_t page_cost;    /* of mapping 4 KiB */
+    uint64_t call_cost;    /* of a change of maps: each one, or each batch */
+    uint64_t ring_cost;    /* of a ring that is made, at DRIVER_OK */
+    uint64_t base_cost;    /* of a ring's new base while it is suspended */
+    uint64_t command_cost; /* of a command on the control queue */
+    uint64_t max_maps;     /* of all address spaces; 0: no limit */
+    bool pin;              /* what is mapped counts against RLIMIT_MEMLOCK */
+    bool forgets;          /* a reset without IOTLB_PERSIST loses what is mapped */
+    bool echo;             /* what is transmitted is received */
+    bool trace;            /* the log has every call, not only what changes */
     struct vds_fault faults[VDS_FAULTS_MAX];
     size_t fault_count;
 };
@@ -123,6 +126,8 @@ int64_t vds_write(struct vds_device *device, uint64_t now, const void *buf, size
                   uint64_t *busy);
 /** Somebody kicked the queue. True: its call is to be signalled; with echo that before it, too. */
 bool vds_kick(struct vds_device *device, uint64_t now, uint32_t queue);
+/** ns that commands have taken since the last question. */
+uint64_t vds_took(struct vds_device *device);
 
 /** Maps by address space and IOVA; count is in the figures. Valid until the next call. */
 const struct vds_map *vds_maps(const struct vds_device *device);

@@ -31,12 +31,14 @@ void vds_reset(struct vds_device *d) {
 
 CALL(set_status) {
     uint8_t next = *(uint8_t *)arg;
-    UNUSED;
+    bool starts = (next & ~d->status & VMS_VDPA_DRIVER_OK) != 0;
     if (next && (d->status & ~next))
         return -EINVAL;
     if (next == 0)
         vds_reset(d);
     d->status = next;
+    for (uint32_t i = 0; starts && i < vds_queues(d); i++)
+        *busy += d->rings[i].has_address ? d->d.ring_cost : 0;
     vds_note(d, now, "status", "\"status\":%u,\"maps\":%llu,\"mapped\":%llu", next,
              (unsigned long long)d->figures.maps, (unsigned long long)d->figures.mapped);
     return 0;
@@ -162,7 +164,8 @@ CALL(ring_size) {
 }
 
 CALL(ring_set_base) {
-    UNUSED;
+    (void)now;
+    *busy += d->suspended ? d->d.base_cost : 0;
     if (!ring(d, arg))
         return -ENOBUFS;
     if ((d->status & VMS_VDPA_DRIVER_OK) && !d->suspended)

@@ -19,6 +19,7 @@ struct vds_device {
     bool owned, suspended, broken;
     bool lost; /* what is mapped was forgotten by a reset */
     bool in_batch;
+    uint64_t took; /* ns, by commands */
     uint32_t batch_space;
     struct vds_ring rings[VDS_QUEUES_MAX];
     uint32_t group_space[VDS_GROUPS_MAX];

@@ -94,7 +94,8 @@ int vds_invalidate(struct vds_device *d, uint64_t now, void *arg, uint64_t *busy
     size_t at = find(d, msg->asid, msg->iotlb.iova), end = at;
     for (; overlaps(d, end, msg->asid, last); end++)
         bytes += d->maps[end].length;
-    memmove(d->maps + at, d->maps + end, (d->figures.maps - end) * sizeof *d->maps);
+    if (end > at) /* there are maps at all */
+        memmove(d->maps + at, d->maps + end, (d->figures.maps - end) * sizeof *d->maps);
     d->figures.maps -= end - at;
     d->figures.mapped -= bytes;
     d->figures.invalidates++;
@@ -131,12 +132,12 @@ bool vds_dma(struct vds_device *d, uint32_t space, uint64_t iova, void *buf, siz
     uint8_t *at = buf;
     while (len > 0) {
         size_t i = find(d, space, iova);
-        const struct vds_map *m = &d->maps[i];
         uint32_t need = write ? VHOST_ACCESS_WO : VHOST_ACCESS_RO;
-        if (d->lost || !overlaps(d, i, space, iova) || !(m->perm & need)) {
+        if (d->lost || !overlaps(d, i, space, iova) || !(d->maps[i].perm & need)) {
             d->figures.stray++;
             return false;
         }
+        const struct vds_map *m = &d->maps[i];
         uint64_t rest = m->length - (iova - m->iova);
         size_t n = rest < len ? (size_t)rest : len;
         if (!d->world.memory(d->world.ctx, m->address + (iova - m->iova), at, n, write))

@@ -88,6 +88,7 @@ static bool obey(struct run *r) {
                 classes[class_].obey(&d->net, r->out[1], r->out + 2, r->length - 2) &&
                 d->net.pairs <= d->d.pairs;
     d->net.commands++;
+    d->took += d->d.command_cost;
     d->net.refused += !good;
     return good;
 }
@@ -147,6 +148,12 @@ static bool echo(struct run *tx, uint32_t queue) {
         return false;
     rx.ring->base = (uint16_t)(at + 1);
     return put_used(&rx, at, head, (uint32_t)tx->length);
+}
+
+uint64_t vds_took(struct vds_device *d) {
+    uint64_t took = d->took;
+    d->took = 0;
+    return took;
 }
 
 bool vds_kick(struct vds_device *d, uint64_t now, uint32_t queue) {

@@ -149,7 +149,7 @@ Test(vdpa_sim_device, texts_that_are_wrong) {
         {"vfio-sim device\n", "first line"},
         {VDS_MAGIC "\nnonsense 1\n", "line 2: no such setting"},
         {VDS_MAGIC "\npairs x\n", "number"},
-        {VDS_MAGIC "\npairs 33\n", "pairs"},
+        {VDS_MAGIC "\npairs 65\n", "pairs"},
         {VDS_MAGIC "\nring-size 3\n", "ring-size"},
         {VDS_MAGIC "\nfault MAP ewhat\n", "error is wanted"},
         {VDS_MAGIC "\nfault NOTHING eio\n", "call is wanted"},

@@ -32,6 +32,7 @@ struct vfs_saver {
     uint64_t offset;     /* of the stream, read */
     uint64_t made;       /* of the stream, in blocks */
     uint32_t generation; /* counts reinits */
+    uint64_t stopped;    /* when it was first read in STOP_COPY; 0: not yet */
     bool ended;
 };
 
@@ -42,6 +43,7 @@ struct vfs_loader {
     uint64_t offset; /* of the stream, blocks that were good */
     struct vfs_block header;
     uint32_t generation;
+    uint64_t last; /* when the last write began */
     bool ended;
     const char *bad; /* why; NULL: good so far */
 };

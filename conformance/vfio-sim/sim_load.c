@@ -33,9 +33,11 @@ int vfs_load_end(struct vfs_device *device, uint64_t now) {
     if (!l->ended || l->have)
         refuse(device, now, "the stream is not whole");
     device->figures.complete = !l->bad;
-    vfs_note(device, now, "loaded", "\"bytes\":%llu,\"blocks\":%llu,\"writes\":%llu,\"good\":%s",
+    vfs_note(device, now, "loaded",
+             "\"bytes\":%llu,\"blocks\":%llu,\"writes\":%llu,\"last_write\":%llu,\"good\":%s",
              (unsigned long long)device->figures.loaded, (unsigned long long)device->figures.blocks,
-             (unsigned long long)device->figures.writes, l->bad ? "false" : "true");
+             (unsigned long long)device->figures.writes, (unsigned long long)l->last,
+             l->bad ? "false" : "true");
     if (l->bad)
         return -EINVAL;
     device->session = VFS_NO_SESSION;
@@ -100,6 +102,7 @@ int64_t vfs_write(struct vfs_device *device, uint64_t now, const void *buf, size
         if (!l->bad && l->have == l->want && l->want == l->header.length)
             block_is_in(device, now);
     }
+    l->last = now;
     if (device->d.trace)
         vfs_note(device, now, "write", "\"bytes\":%zu", len);
     device->figures.writes++;

@@ -26,10 +26,10 @@ void vfs_save_end(struct vfs_device *device, uint64_t now) {
     const struct vfs_figures *f = &device->figures;
     vfs_note(device, now, "saved",
              "\"bytes\":%llu,\"reads\":%llu,\"queries\":%llu,\"no_data\":%llu,\"reinits\":%llu,"
-             "\"complete\":%s",
+             "\"stop_read\":%llu,\"complete\":%s",
              (unsigned long long)f->saved, (unsigned long long)f->reads,
              (unsigned long long)f->queries, (unsigned long long)f->no_data,
-             (unsigned long long)f->reinits,
+             (unsigned long long)f->reinits, (unsigned long long)device->saver.stopped,
              device->saver.ended && device->saver.at == device->saver.length ? "true" : "false");
     device->session = VFS_NO_SESSION;
 }
@@ -195,6 +195,8 @@ int64_t vfs_read(struct vfs_device *device, uint64_t now, void *buf, size_t len,
     if (f && f->kind <= VFS_STUCK)
         return vfs_fail(device, now, f);
     bool before = vfs_unread(device, VFS_INITIAL) > 0;
+    if (device->state == VFS_STOP_COPY && device->saver.stopped == 0)
+        device->saver.stopped = now;
     size_t got = take(device, buf, len);
     device->queries = 0;
     device->figures.reads++;

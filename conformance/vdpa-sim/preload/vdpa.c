@@ -74,7 +74,10 @@ static void hear(struct vdpa *v, uint32_t queue, int kick) {
     bool did = vds_kick(v->sim, now_ns(), queue), echo = vds_description(v->sim)->echo;
     int call = did ? vds_ring(v->sim, queue)->call : -1;
     int second = did && echo && queue % 2 ? vds_ring(v->sim, queue - 1)->call : -1;
+    uint64_t took = vds_took(v->sim);
     (void)pthread_mutex_unlock(&v->lock);
+    if (took)
+        nap(took);
     count = 1;
     if (second >= 0)
         (void)kernel(SYS_write, second, (long)&count, sizeof count, 0, 0);

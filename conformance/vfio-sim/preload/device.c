@@ -15,8 +15,9 @@ enum {
     CONFIG = 7, /* VFIO_PCI_CONFIG_REGION_INDEX */
     REGIONS = 9,
     IRQS = 5,
-    SHIFT = 40,   /* of a region's index in offsets */
-    NAP = 200000, /* ns; shorter waits add up first */
+    SHIFT = 40,       /* of a region's index in offsets */
+    NAP = 200000,     /* ns; shorter waits add up first, */
+    AHEAD = 20000000, /* and what a wait was too long counts for the next ones, so much at most */
 };
 
 struct device {
@@ -24,7 +25,7 @@ struct device {
     pthread_mutex_t lock;
     struct vfs_device *sim;
     struct vfs_log log;
-    uint64_t debt; /* ns to wait */
+    int64_t debt; /* ns to wait */
     uint8_t config[4096];
 };
 
@@ -33,17 +34,31 @@ struct vfs_device *device_lock(struct device *device) {
     return device->sim;
 }
 
-void device_unlock(struct device *device, uint64_t busy) {
-    device->debt += busy;
-    busy = device->debt >= NAP ? device->debt : 0;
-    device->debt -= busy;
-    (void)pthread_mutex_unlock(&device->lock);
-    if (busy == 0)
-        return;
-    struct timespec t = {.tv_sec = (time_t)(busy / 1000000000u),
-                         .tv_nsec = (long)(busy % 1000000000u)};
+static int64_t clock_ns(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void wait_ns(int64_t ns) {
+    struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
     while (nanosleep(&t, &t) != 0 && errno == EINTR)
         ;
+}
+
+void device_unlock(struct device *device, uint64_t busy) {
+    device->debt += (int64_t)busy;
+    int64_t wait = device->debt >= NAP ? device->debt : 0;
+    device->debt -= wait;
+    (void)pthread_mutex_unlock(&device->lock);
+    if (wait == 0)
+        return;
+    int64_t from = clock_ns();
+    wait_ns(wait);
+    int64_t more = clock_ns() - from - wait;
+    (void)pthread_mutex_lock(&device->lock);
+    device->debt -= more < AHEAD ? more : AHEAD;
+    (void)pthread_mutex_unlock(&device->lock);
 }
 
 /* ---- VFIO_DEVICE_FEATURE ---- */
