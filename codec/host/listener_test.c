@@ -93,6 +93,33 @@ Test(listener, cancel_and_shutdown_wake) {
     vms_cancel_free(options.cancel);
 }
 
+/* Who waits for the path to appear may connect at once, however the two threads run. */
+static void *connect_when_there(void *arg) {
+    struct vms_uri *uri = arg;
+    struct vms_channel *client = NULL;
+    struct vms_error failed = {0};
+    while (access(uri->target, F_OK) != 0)
+        ;
+    enum vms_code code = vms_channel_connect(uri, NULL, &client, &failed);
+    if (code == VMS_OK)
+        (void)vms_channel_close(client, NULL);
+    return code == VMS_OK ? NULL : arg;
+}
+
+Test(listener, a_path_that_is_there_listens) {
+    struct vms_uri uri = uri_in_dir("unix:", "socket", "");
+    for (int i = 0; i < 300; i++) {
+        struct vms_listener *listener = NULL;
+        pthread_t thread;
+        void *failed;
+        cr_assert_eq(pthread_create(&thread, NULL, connect_when_there, &uri), 0);
+        OK(vms_listener_open(&uri, NULL, &listener, &err));
+        cr_assert_eq(pthread_join(thread, &failed), 0);
+        cr_assert_null(failed);
+        vms_listener_close(listener);
+    }
+}
+
 Test(listener, unix_path_in_use_and_stale) {
     struct vms_listener *listener = NULL;
     struct vms_listener *second;

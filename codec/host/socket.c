@@ -87,9 +87,22 @@ void vms_socket_tune(int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on UNIX: no matter */
 }
 
+/* What 10 Gbit/s have under way, or INT_MAX. 0: not TCP. */
+static uint64_t under_way(int fd) {
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return 0;
+    return (uint64_t)info.tcpi_rtt * 1250; /* us, bytes in one */
+}
+
 void vms_socket_keep_short(int fd, unsigned bytes) {
+    uint64_t window = bytes + under_way(fd);
     int n = bytes > INT_MAX ? INT_MAX : (int)bytes;
+    int received = window > INT_MAX ? INT_MAX : (int)window;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &n, sizeof n); /* TCP only */
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &received, sizeof received);
+    vms_socket_send_room(fd, n); /* UNIX only */
 }
 
 void vms_socket_send_room(int fd, int bytes) {
@@ -218,12 +231,32 @@ static bool is_stale(const struct sockaddr_un *addr) {
     return refused;
 }
 
+/* Who finds the path may connect: the socket gets its name when it listens already. The name is a
+ * second link to it; where that cannot be made, the socket is bound to it at once. */
+static int bind_unix(const struct sockaddr_un *addr, int *fd) {
+    struct sockaddr_un first = *addr;
+    int n = snprintf(first.sun_path, sizeof first.sun_path, "%.*s.%ld", (int)sizeof addr->sun_path,
+                     addr->sun_path, (long)getpid());
+    if (n < 0 || (size_t)n >= sizeof first.sun_path)
+        return bind_and_listen((const struct sockaddr *)addr, sizeof *addr, fd);
+    int error = bind_and_listen((struct sockaddr *)&first, sizeof first, fd);
+    if (error)
+        return bind_and_listen((const struct sockaddr *)addr, sizeof *addr, fd);
+    error = link(first.sun_path, addr->sun_path) == 0 ? 0 : errno;
+    (void)unlink(first.sun_path);
+    if (!error)
+        return 0;
+    (void)close(*fd);
+    return error == EEXIST ? EADDRINUSE
+                           : bind_and_listen((const struct sockaddr *)addr, sizeof *addr, fd);
+}
+
 static int listen_unix(const struct vms_uri *uri, int *fd) {
     struct sockaddr_un addr = unix_address(uri);
-    int error = bind_and_listen((struct sockaddr *)&addr, sizeof addr, fd);
+    int error = bind_unix(&addr, fd);
     if (error != EADDRINUSE || !is_stale(&addr) || unlink(addr.sun_path) != 0)
         return error;
-    return bind_and_listen((struct sockaddr *)&addr, sizeof addr, fd);
+    return bind_unix(&addr, fd);
 }
 
 static enum vms_code listen_tcp(const struct vms_uri *uri, int family, int *fd,

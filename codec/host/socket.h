@@ -38,7 +38,10 @@ void vms_socket_address(int fd, bool peer, char *text, size_t size);
 uint16_t vms_socket_port(int fd);
 /** Settings of every connected socket: no delay for the small messages of the return path. */
 void vms_socket_tune(int fd);
-/** TCP: at most so many bytes wait in the kernel before they are sent. Nothing for others. */
+/**
+ * About so many bytes wait in the kernel before they are sent, and before they are read (TCP: and
+ * what 10 Gbit/s have under way). The next message is not far behind.
+ */
 void vms_socket_keep_short(int fd, unsigned bytes);
 /** UNIX: about so many bytes wait in the kernel, or what it allows. TCP finds its own measure. */
 void vms_socket_send_room(int fd, int bytes);
