@@ -264,7 +264,9 @@ void *dst_accept_thread(void *arg) {
     vms_deadline first = vms_deadline_in(s->options->timeout_ms);
     int fd = vms_listener_fd(s->listener);
     for (;;) {
+        pthread_mutex_lock(&s->lock);
         vms_deadline deadline = s->channel_count ? VMS_NEVER : first;
+        pthread_mutex_unlock(&s->lock);
         enum vms_wait w =
             fd < 0 ? VMS_WAIT_READY : vms_wait_fd(fd, POLLIN, deadline, s->cancel, NULL);
         if (is_native_session(s))
@@ -331,4 +333,12 @@ void dst_settle(struct dst_session *s) {
     pthread_mutex_unlock(&s->lock);
     if (wrong)
         refuse(s, VMS_E_DST_CHANNELS, "not as many multifd channels as --multifd-channels says");
+}
+
+enum vms_code dst_need_multifd(struct dst_session *s, struct vms_error *err) {
+    pthread_mutex_lock(&s->lock);
+    bool none = multifd_count(s) == 0;
+    pthread_mutex_unlock(&s->lock);
+    return none ? vms_error_set(err, VMS_E_DST_UNEXPECTED, "MULTIFD_FLUSH without multifd channels")
+                : VMS_OK;
 }

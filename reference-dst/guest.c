@@ -17,7 +17,7 @@ enum vms_code dst_guest_open(struct dst_session *s, struct vms_error *err) {
     enum vms_code code = vms_vm_new(s->options->vm, VMS_VM_DESTINATION, &s->vm, err);
     if (code == VMS_OK)
         s->guest = vms_vm_guest(s->vm);
-    return code;
+    return code == VMS_OK ? dst_cards_add(s, err) : code;
 }
 
 /* ---- its state: FULL section vmstream-guest, u32 length and so many bytes ---- */

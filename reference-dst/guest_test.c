@@ -136,6 +136,23 @@ Test(guest, runs_here) {
     clean_up(&h);
 }
 
+/* [CMD-12] The source's host pages are 2 MiB, the guest's here 4 KiB. */
+Test(guest, other_host_pages) {
+    static struct hand_over h;
+    prepare(&h, true);
+    int fd = begin(&h.s);
+    vms_write_u8(&w, 0x08);
+    vms_write_u16(&w, VMS_CMD_POSTCOPY_ADVISE);
+    vms_write_u16(&w, 16);
+    vms_write_u64(&w, 2 << 20);
+    vms_write_u64(&w, PAGE);
+    ram_start(false);
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&h.s, VMS_E_RAM_BLOCK_SIZE);
+    clean_up(&h);
+}
+
 /* [DST-19] SHUT cannot be written any more: the guest is here all the same. */
 Test(guest, source_cannot_be_told) {
     static struct hand_over h;

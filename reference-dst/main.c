@@ -52,7 +52,7 @@ static int prove(struct dst_session *s, struct vms_vm_report *check) {
 static int finish(struct dst_session *s) {
     struct vms_vm_report check = {0};
     int status = exit_status(&s->error);
-    bool proved = s->vm && !s->error.code;
+    bool proved = s->vm && !s->error.code && !s->options->answer;
     if (!s->options->quiet || s->error.code)
         explain(s);
     if (proved)
@@ -68,9 +68,9 @@ static int finish(struct dst_session *s) {
 static int simulate(const struct dst_options *o, char **argv) {
     struct vms_vfio_spec spec;
     struct vms_error err;
-    for (size_t i = 0; i < o->vfio_count; i++)
-        if (vms_vfio_spec(o->vfio[i], 0, &spec) && spec.simulated &&
-            vms_vfio_simulate(argv, &err) != VMS_OK) {
+    for (size_t i = 0; i < o->vfio_count + o->vdpa_count; i++)
+        if (vms_vfio_spec(i < o->vfio_count ? o->vfio[i] : o->vdpa[i - o->vfio_count], 0, &spec) &&
+            spec.simulated && vms_vfio_simulate(argv, &err) != VMS_OK) {
             fprintf(stderr, "reference-dst: %s\n", err.message);
             return 3;
         }
@@ -87,8 +87,10 @@ int main(int argc, char **argv) {
         return status;
     (void)signal(SIGPIPE, SIG_IGN);
     struct dst_session *session = calloc(1, sizeof *session);
-    if (!session)
+    if (!session) { /* [MOD-9] */
+        fprintf(stderr, "reference-dst: not enough memory\n");
         return 3;
+    }
     (void)dst_session_run(session, &options);
     status = finish(session);
     if (dst_guest_lost(session)) /* [DST-21] its threads wait for pages: nothing else ends them */

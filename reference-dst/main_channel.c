@@ -114,19 +114,16 @@ static enum vms_code engine_takes(struct dst_channel *c, const struct vms_record
     return code == VMS_OK ? dst_act(s, actions, ping_value(r), err) : code;
 }
 
-/* [CFG-8] */
-static enum vms_code check_machine(struct dst_session *s, const struct vms_record *r,
-                                   struct vms_error *err) {
-    const char *want = s->options->machine;
-    if (r->type != VMS_R_CONFIGURATION || !want || vms_slice_eq(r->u.config.machine, vms_str(want)))
-        return VMS_OK;
-    return vms_error_set(err, VMS_E_CONFIG_MACHINE, "%.*s, not %s", (int)r->u.config.machine.len,
-                         (const char *)r->u.config.machine.ptr, want);
+static bool has_list(struct dst_session *s) {
+    pthread_mutex_lock(&s->lock); /* a package steps the engine, too */
+    bool has = s->engine.ram_list;
+    pthread_mutex_unlock(&s->lock);
+    return has;
 }
 
 /* The first record behind the block list: from here on other channels may decode. */
 static enum vms_code announce_list(struct dst_session *s, struct vms_error *err) {
-    if (s->list_ready)
+    if (s->list_ready || !has_list(s))
         return VMS_OK;
     if (dst_postcopy_check(s, err) != VMS_OK)
         return err->code;
@@ -145,7 +142,7 @@ static enum vms_code follow_setup(struct dst_channel *c, const struct vms_record
                                        err);
     if (is_command(r, VMS_CMD_POSTCOPY_ADVISE))
         return dst_postcopy_advise(s, r->u.command.payload, err);
-    if (s->engine.ram_list && (r->type == VMS_R_RAM_MULTIFD_FLUSH || r->type == VMS_R_RAM_EOS))
+    if (r->type == VMS_R_RAM_MULTIFD_FLUSH || r->type == VMS_R_RAM_EOS)
         return announce_list(s, err);
     return VMS_OK;
 }
@@ -155,10 +152,14 @@ static enum vms_code obey(struct dst_channel *c, const struct vms_record *r,
     struct dst_session *s = c->session;
     if (r->packaged || r->type == VMS_R_PACKAGE_END || is_command(r, VMS_CMD_PACKAGED))
         return dst_package_record(s, r, err);
-    enum vms_code code = check_machine(s, r, err);
+    enum vms_code code = VMS_OK;
+    if (r->type == VMS_R_CONFIGURATION)
+        code = dst_settings_check(&s->options->settings, &r->u.config, err);
     if (code == VMS_OK)
         code = follow_setup(c, r, err);
-    return code == VMS_OK ? engine_takes(c, r, err) : code;
+    if (code == VMS_OK)
+        code = engine_takes(c, r, err);
+    return code == VMS_OK && r->type == VMS_R_RAM_MULTIFD_FLUSH ? dst_need_multifd(s, err) : code;
 }
 
 /* ---- the sink ---- */
@@ -213,6 +214,8 @@ void dst_main_channel(struct dst_channel *c) {
     struct vms_pump_sink sink = {&OPS, c};
     struct vms_error err = {.channel = c->number};
     enum vms_code code = dst_channel_prepare(c, &sink, &err);
+    if (code == VMS_OK && s->options->vdpa_count) /* [VDPA-25] */
+        code = vms_error_set(&err, VMS_E_VDPA_UNEXPECTED, "vDPA devices come on the native wire");
     if (code == VMS_OK)
         adopt(c);
     if (code == VMS_OK && vms_pump_run(c->pump, &err) != VMS_PUMP_END)

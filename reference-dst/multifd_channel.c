@@ -6,7 +6,7 @@
 static enum vms_code on_hello(struct dst_channel *c, const struct vms_record *r,
                               struct vms_error *err) {
     struct dst_session *s = c->session;
-    enum vms_code code = VMS_OK;
+    enum vms_code code = dst_settings_hello(&s->options->settings, &r->u.hello, err);
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->channel_count; i++)
         if (s->channels[i]->hello && s->channels[i]->id == r->u.hello.channel_id)
@@ -68,6 +68,15 @@ static bool go_on(struct dst_channel *c) {
     return c->record.type == VMS_R_MULTIFD_HELLO ? wait_for_list(c) : dst_barrier_channel(c);
 }
 
+/* [MFD-19] Whoever cuts a TLS connection between two packets must not end the channel. */
+static enum vms_code check_goodbye(const struct dst_channel *c, struct vms_error *err) {
+    const struct vms_dialect *d = vms_qevm_dialect(vms_pump_decoder(c->pump));
+    bool says = (!d->machine || d->machine >= 0x0a00) && (!d->qemu || d->qemu >= 0x0a00);
+    if (!says || vms_channel_end(c->io) != VMS_CHANNEL_CUT)
+        return VMS_OK;
+    return vms_error_set(err, VMS_E_TLS, "multifd channel %u ended without close_notify", c->id);
+}
+
 void dst_multifd_channel(struct dst_channel *c) {
     struct vms_pump_sink sink = {&OPS, c};
     struct vms_error err = {.channel = c->number};
@@ -76,6 +85,6 @@ void dst_multifd_channel(struct dst_channel *c) {
         do
             status = vms_pump_run(c->pump, &err);
         while (status == VMS_PUMP_PAUSED && go_on(c));
-    if (status == VMS_PUMP_ERROR)
+    if (status == VMS_PUMP_ERROR || (status == VMS_PUMP_END && check_goodbye(c, &err) != VMS_OK))
         dst_broken(c, &err);
 }

@@ -65,9 +65,19 @@ void dn_fail(struct dst_native_session *s, const struct vms_error *err) {
 
 /* ---- the machine ---- */
 
+/*
+ * [MIG-33] A source that has not said START is in no doubt: ABORT, with the reason, says it all.
+ */
+static bool is_said_by_abort(const struct dst_native_actions *actions, size_t i) {
+    const struct dst_native_action *a = &actions->list[i];
+    return a->kind == DST_NDO_SEND_NOT_STARTED && a->generation == 0 && i + 1 < actions->count &&
+           a[1].kind == DST_NDO_ABORT;
+}
+
 static void carry_out(struct dst_native_session *s, const struct dst_native_actions *actions) {
     for (size_t i = 0; i < actions->count; i++)
-        dn_act(s, &actions->list[i]);
+        if (!is_said_by_abort(actions, i))
+            dn_act(s, &actions->list[i]);
 }
 
 static void step(struct dst_native_session *s, const struct dst_native_event *event) {
@@ -234,6 +244,7 @@ struct dst_native_session *dst_native_new(const struct dst_native_config *config
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     dst_native_init(&s->machine);
+    dn_devices_own(s);
     return s;
 }
 
@@ -270,7 +281,7 @@ static enum vms_code outcome(struct dst_native_session *s, struct vms_error *err
 
 /* [HND-11] So that a journal that is missing later is known to be lost. */
 static enum vms_code begin_journal(struct dst_native_session *s, struct vms_error *err) {
-    struct vms_journal_record r = {VMS_JOURNAL_NONE, VMS_ROLE_DESTINATION, {0}, 0};
+    struct vms_journal_record r = {.journal = VMS_JOURNAL_NONE, .role = VMS_ROLE_DESTINATION};
     memcpy(r.session, s->id, sizeof r.session);
     return s->config.journal ? vms_journal_write(s->config.journal, &r, err) : VMS_OK;
 }
@@ -322,10 +333,12 @@ void dst_native_free(struct dst_native_session *s) {
     if (!s)
         return;
     stop(s);
+    dn_devices_close(s);
     if (s->config.first)
         (void)vms_channel_close(s->config.first, NULL);
     dst_postcopy_free(s->postcopy);
     free(s->maps);
+    free(s->layout_blocks);
     dn_blocks_free(s);
     free(s->guest_state);
     pthread_mutex_destroy(&s->lock);

@@ -5,6 +5,7 @@
 #include "host/guest.h"
 #include "host/listener.h"
 #include "host/ram_image.h"
+#include "reference-dst/devices/vdpa.h"
 #include "reference-dst/devices/vfio.h"
 #include "reference-dst/engine/native.h"
 
@@ -27,13 +28,15 @@ struct dst_native_config {
     bool exporter;                 /* without: the secret is TLS's */
     const char *machine;           /* NULL: any */
     struct vms_limits limits;
-    int open_ms;   /* to wait for a session; -1: for ever */
-    int resume_ms; /* to keep a lost session; 0: do not offer to. Postcopy needs it (MIG-20) */
+    int open_ms;      /* to wait for a session; -1: for ever */
+    int keepalive_ms; /* our longest silence that is no cut (SES-25); 0: 10 s */
+    int resume_ms;    /* to keep a lost session; 0: do not offer to. Postcopy needs it (MIG-20) */
 
     struct vms_ram_image *image;   /* takes the blocks; borrowed */
     const struct vms_guest *guest; /* whose memory it is; NULL: nobody runs here */
 
     struct dst_vfio *vfio; /* devices that wait for their state; borrowed. NULL: none */
+    struct dst_vdpa *vdpa; /* likewise; the session owns them (dst_vdpa_own) */
     const char *journal;   /* folder; NULL: none is kept */
     bool no_digest, no_postcopy;
 
@@ -41,6 +44,8 @@ struct dst_native_config {
     void (*note)(void *ctx, const char *text);
     /** Postcopy: a fault was answered after so many nanoseconds, for reports. NULL for none. */
     void (*served)(void *ctx, uint64_t ns);
+    /** How far a vDPA device's maps are, for reports; from threads of its own. NULL for none. */
+    void (*mapped)(void *ctx, const char *idstr, const struct vms_vdpa_progress *progress);
     /** The machine has changed its state, for reports. From the caller's thread. */
     void (*state)(void *ctx, enum dst_native_state state);
     /** In doubt: asked now and then whether the operator has decided (HND-12). NULL: nobody does.

@@ -36,7 +36,10 @@ static void send_switchover(struct dst_native_session *s, uint32_t type,
 
 /* [HND-13] Without a folder nothing is durable, and a restart knows nothing. */
 static void write_journal(struct dst_native_session *s, const struct dst_native_action *a) {
-    struct vms_journal_record r = {a->journal, VMS_ROLE_DESTINATION, {0}, a->generation};
+    struct vms_journal_record r = {.journal = a->journal,
+                                   .role = VMS_ROLE_DESTINATION,
+                                   .generation = a->generation,
+                                   .postcopy = s->machine.postcopy};
     struct vms_error err = {.clause = ""};
     memcpy(r.session, s->id, sizeof r.session);
     bool good = !s->config.journal || vms_journal_write(s->config.journal, &r, &err) == VMS_OK;

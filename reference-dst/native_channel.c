@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/urgency.h"
 #include "reference-dst/native_internal.h"
 #include <stdlib.h>
 
 /* Data channels: a thread each, from ATTACH to the end of the session. */
+
+enum {
+    WAITING = 64 << 10, /* bytes in a socket that a requested page may stand behind */
+};
 
 static enum vms_code make_unpacker(struct dn_channel *c, struct vms_error *err) {
     uint32_t most = (uint32_t)c->session->config.limits.native_bulk_bytes;
@@ -10,7 +15,8 @@ static enum vms_code make_unpacker(struct dn_channel *c, struct vms_error *err) 
     struct vms_unpack_config config = {.page_size = DN_PAGE, .unpacked_max = most};
     c->zstd_mem = malloc(vms_zstd_size(&zstd));
     c->scratch = malloc(most);
-    if (!c->zstd_mem || !c->scratch)
+    c->unproven_runs = malloc(DN_RUNS * sizeof *c->unproven_runs);
+    if (!c->zstd_mem || !c->scratch || !c->unproven_runs)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
     config.zip = vms_zstd_ops(vms_zstd_init(c->zstd_mem, vms_zstd_size(&zstd), &zstd));
     c->unpacker_mem = malloc(vms_unpacker_size(&config));
@@ -36,12 +42,16 @@ static enum vms_code on_records(struct dn_channel *c, const struct vms_native_re
     if (r->count != 1 || r->records[0].type != VMS_R_RAM_EOS || c->marked)
         return vms_error_set(err, VMS_E_MIG_FRAME, "RECORDS on a data channel");
     c->marked = true;
+    vms_native_link_keep_short(c->session->link, c->number, WAITING);
+    vms_thread_background();
     return VMS_OK;
 }
 
 /* [MIG-7] */
 static enum vms_code carry_out(struct dn_channel *c, const struct vms_native_link_event *ev,
                                struct vms_error *err) {
+    if (dn_proven(c, ev, err) != VMS_OK)
+        return err->code;
     switch (ev->frame->header.type) {
     case VMS_NATIVE_PAGES: return dn_pages(c, ev, err);
     case VMS_NATIVE_DIGEST: return dn_digest(c->session, ev, err);
@@ -58,7 +68,7 @@ static void note_applied(struct dn_channel *c, const struct vms_native_header *h
     pthread_mutex_lock(&s->lock);
     c->applied = h->sequence + 1;
     c->bytes += VMS_NATIVE_HEADER + h->body_len + h->bulk_len;
-    if (s->ended || c->marked)
+    if (s->ended || h->type == VMS_NATIVE_RECORDS) /* END, START may have waited for it */
         pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
@@ -72,6 +82,8 @@ static void *channel_main(void *arg) {
         dn_fail(s, &err);
         return NULL;
     }
+    if (c->number == DN_PREEMPT)
+        vms_thread_urgent();
     while (vms_native_link_receive(s->link, c->number, &ev, &err) == VMS_OK && ev.frame) {
         err = (struct vms_error){.channel = c->number, .clause = ""};
         if (!wait_for_setup(s))
@@ -110,6 +122,10 @@ void dn_attached(void *ctx, uint16_t channel, uint32_t kind) {
     }
     struct dn_channel *c = &s->channels[channel];
     pthread_mutex_lock(&s->lock);
+    if (s->channels_over) { /* the link, which takes connections until it is freed, is dropped */
+        pthread_mutex_unlock(&s->lock);
+        return;
+    }
     *c = (struct dn_channel){.session = s, .number = channel, .used = true};
     c->marked = channel == DN_PREEMPT; /* nothing of precopy travels there */
     c->runs = pthread_create(&c->thread, NULL, channel_main, c) == 0;
@@ -123,6 +139,9 @@ void dn_attached(void *ctx, uint16_t channel, uint32_t kind) {
 
 /* The link has failed, or is closed. */
 void dn_channels_join(struct dst_native_session *s) {
+    pthread_mutex_lock(&s->lock);
+    s->channels_over = true;
+    pthread_mutex_unlock(&s->lock);
     for (unsigned i = 0; i < DN_CHANNELS; i++) {
         struct dn_channel *c = &s->channels[i];
         if (c->runs)
@@ -130,8 +149,10 @@ void dn_channels_join(struct dst_native_session *s) {
         free(c->zstd_mem);
         free(c->unpacker_mem);
         free(c->scratch);
+        free(c->unproven_runs);
         c->runs = false;
         c->zstd_mem = c->unpacker_mem = c->scratch = NULL;
+        c->unproven_runs = NULL;
     }
 }
 

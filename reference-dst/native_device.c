@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "reference-dst/devices/vfio_loader.h"
 #include "reference-dst/native_internal.h"
 
 /* Devices beside RAM and virtual CPUs: [MIG-5] by their names, [MIG-6] their data. */
@@ -10,8 +11,31 @@ enum {
     KIND_INITIAL_SENT,
 };
 
-static size_t have(const struct dst_native_session *s) {
+enum { /* of a device in HELLO */
+    IS_VFIO = 1,
+    IS_VDPA = 2,
+};
+
+static size_t have_vfio(const struct dst_native_session *s) {
     return s->config.vfio ? dst_vfio_count(s->config.vfio) : 0;
+}
+
+static size_t have_vdpa(const struct dst_native_session *s) {
+    return s->config.vdpa ? dst_vdpa_count(s->config.vdpa) : 0;
+}
+
+/* By kind and name. False: there is none. */
+static bool place(const struct dst_native_session *s, const struct vms_native_device *peer,
+                  struct dn_device *out) {
+    struct vms_slice name = peer->name;
+    *out = (struct dn_device){.id = peer->id, .vdpa = peer->kind == IS_VDPA};
+    if (peer->kind == IS_VDPA && have_vdpa(s))
+        out->index = dst_vdpa_find(s->config.vdpa, name.ptr, name.len);
+    else if (peer->kind == IS_VFIO && have_vfio(s))
+        out->index = dst_vfio_find(s->config.vfio, name.ptr, name.len);
+    return peer->kind == IS_VDPA   ? out->index < have_vdpa(s)
+           : peer->kind == IS_VFIO ? out->index < have_vfio(s)
+                                   : false;
 }
 
 /* [NAT-49] Every device of the source has a place here, and all places are filled. */
@@ -19,19 +43,17 @@ enum vms_code dn_devices_agree(struct dst_native_session *s, const struct vms_na
                                uint32_t *device, struct vms_error *err) {
     for (uint32_t i = 0; i < peer->device_count; i++) {
         struct vms_slice name = peer->devices[i].name;
-        size_t at = have(s) ? dst_vfio_find(s->config.vfio, name.ptr, name.len) : 0;
         *device = peer->devices[i].id;
-        if (at >= have(s) || i >= DN_DEVICES || *device == 0)
+        if (i >= DN_DEVICES || *device == 0 || !place(s, &peer->devices[i], &s->devices[i]))
             return vms_error_set(err, VMS_E_MIG_DEVICE, "no device %.*s here", (int)name.len,
                                  (const char *)name.ptr);
-        s->devices[i] = (struct dn_device){.id = *device, .index = at};
     }
     *device = UINT32_MAX;
     s->device_count = peer->device_count;
-    if (s->device_count == have(s))
+    if (s->device_count == have_vfio(s) + have_vdpa(s))
         return VMS_OK;
     return vms_error_set(err, VMS_E_MIG_DEVICE, "%u devices come, and %zu wait here",
-                         s->device_count, have(s));
+                         s->device_count, have_vfio(s) + have_vdpa(s));
 }
 
 static struct dn_device *find(struct dst_native_session *s, uint32_t id) {
@@ -62,33 +84,61 @@ void dn_device_asked(struct dst_native_session *s, uint32_t id, uint64_t generat
     grant_if_due(s, d);
 }
 
-static enum vms_code initial_sent(struct dst_native_session *s, struct dn_device *d,
-                                  const struct dst_device *device, struct vms_error *err) {
-    uint64_t generation = 0;
-    if (device->ops->initial_sent(device->ctx, &generation, err) != VMS_OK)
-        return err->code;
-    pthread_mutex_lock(&s->lock);
+/* ---- VFIO: each device loads in a thread of its own ---- */
+
+static void on_mark(void *device, uint64_t generation) {
+    struct dn_device *d = device;
+    pthread_mutex_lock(&d->session->lock);
     d->there = generation;
-    pthread_mutex_unlock(&s->lock);
-    grant_if_due(s, d);
-    return VMS_OK;
+    pthread_mutex_unlock(&d->session->lock);
+    grant_if_due(d->session, d);
 }
 
-static enum vms_code config(struct dn_device *d, const struct dst_device *device,
-                            struct vms_slice bulk, bool last, struct vms_error *err) {
-    (void)d;
-    if (!last)
-        return vms_error_set(err, VMS_E_MIG_DEVICE, "configuration in pieces");
-    if (device->ops->config(device->ctx, bulk.ptr, bulk.len, err) != VMS_OK)
-        return err->code;
-    return device->ops->load_config(device->ctx, err);
+/* The source hears of it at once, and why. */
+static void on_failure(void *device, const struct vms_error *err) {
+    dn_fail(((struct dn_device *)device)->session, err);
 }
 
-static enum vms_code data(const struct dst_device *device, struct vms_slice bulk, bool last,
-                          struct vms_error *err) {
-    if (bulk.len && device->ops->data(device->ctx, bulk.ptr, bulk.len, err) != VMS_OK)
-        return err->code;
-    return last ? device->ops->end(device->ctx, err) : VMS_OK;
+static enum vms_code set_up(struct dst_native_session *s, struct dn_device *d,
+                            const struct dst_device *device, struct vms_error *err) {
+    const struct dst_vfio_loader_owner owner = {on_mark, on_failure, d};
+    enum vms_code code = device->ops->setup(device->ctx, err);
+    d->session = s;
+    return code == VMS_OK ? dst_vfio_loader_new(device, &owner, &d->loader, err) : code;
+}
+
+static enum vms_code load(struct dn_device *d, const struct vms_native_device_state *f,
+                          struct vms_slice bulk, struct vms_error *err) {
+    static const enum dst_vfio_load what[] = {
+        [KIND_DATA] = DST_VFIO_LOAD_DATA, [KIND_INITIAL_SENT] = DST_VFIO_LOAD_MARK};
+    enum vms_code code = VMS_OK;
+    if (!d->loader)
+        return vms_error_set(err, VMS_E_VFIO_UNEXPECTED, "device %u before its setup", f->device);
+    if (f->kind == KIND_CONFIG)
+        return dst_vfio_loader_put(d->loader,
+                                   f->last ? DST_VFIO_LOAD_CONFIG_LAST : DST_VFIO_LOAD_CONFIG,
+                                   bulk.ptr, bulk.len, err);
+    if (bulk.len || f->kind == KIND_INITIAL_SENT)
+        code = dst_vfio_loader_put(d->loader, what[f->kind], bulk.ptr, bulk.len, err);
+    if (code == VMS_OK && f->kind == KIND_DATA && f->last)
+        code = dst_vfio_loader_put(d->loader, DST_VFIO_LOAD_END, NULL, 0, err);
+    return code;
+}
+
+static enum vms_code flush(struct dst_native_session *s, struct vms_error *err) {
+    enum vms_code code = VMS_OK;
+    for (uint32_t i = 0; i < s->device_count && code == VMS_OK; i++)
+        if (s->devices[i].loader)
+            code = dst_vfio_loader_flush(s->devices[i].loader, err);
+    return code;
+}
+
+/* Nobody gives anything to a device any more. */
+void dn_devices_close(struct dst_native_session *s) {
+    for (uint32_t i = 0; i < s->device_count; i++) {
+        dst_vfio_loader_free(s->devices[i].loader);
+        s->devices[i].loader = NULL;
+    }
 }
 
 enum vms_code dn_device_data(struct dst_native_session *s, const struct vms_native_device_state *f,
@@ -97,26 +147,30 @@ enum vms_code dn_device_data(struct dst_native_session *s, const struct vms_nati
     if (!d || !s->set_up || f->kind > KIND_INITIAL_SENT || f->offset != d->offset[f->kind])
         return vms_error_set(err, VMS_E_MIG_DEVICE, "device %u, kind %u at %llu", f->device,
                              f->kind, (unsigned long long)f->offset);
-    struct dst_device device = dst_vfio_device(s->config.vfio, d->index);
     d->offset[f->kind] += bulk.len;
-    switch (f->kind) {
-    case KIND_SETUP: return device.ops->setup(device.ctx, err);
-    case KIND_DATA: return data(&device, bulk, f->last, err);
-    case KIND_CONFIG: return config(d, &device, bulk, f->last, err);
-    default: return initial_sent(s, d, &device, err);
-    }
+    if (d->vdpa)
+        return dn_vdpa_data(s, d, f, bulk, err);
+    struct dst_device device = dst_vfio_device(s->config.vfio, d->index);
+    return f->kind == KIND_SETUP ? set_up(s, d, &device, err) : load(d, f, bulk, err);
 }
 
-/* [VDEV-11] The devices' own verdict, before READY. */
+/* [VDEV-11] The devices' own verdict, before READY; [VDPA-4] and all their maps. */
 enum vms_code dn_devices_verify(struct dst_native_session *s, struct vms_error *err) {
-    return s->config.vfio ? dst_vfio_verify(s->config.vfio, err) : VMS_OK;
+    enum vms_code code = flush(s, err);
+    if (code == VMS_OK && have_vfio(s))
+        code = dst_vfio_verify(s->config.vfio, err);
+    return code == VMS_OK && have_vdpa(s) ? dst_vdpa_verify(s->config.vdpa, err) : code;
 }
 
 enum vms_code dn_devices_run(struct dst_native_session *s, struct vms_error *err) {
-    return s->config.vfio ? dst_vfio_run(s->config.vfio, err) : VMS_OK;
+    enum vms_code code = have_vfio(s) ? dst_vfio_run(s->config.vfio, err) : VMS_OK;
+    return code == VMS_OK && have_vdpa(s) ? dst_vdpa_run(s->config.vdpa, err) : code;
 }
 
 void dn_devices_reset(struct dst_native_session *s) {
+    dn_devices_close(s);
     if (s->config.vfio)
         dst_vfio_reset(s->config.vfio);
+    if (s->config.vdpa)
+        dst_vdpa_reset(s->config.vdpa);
 }

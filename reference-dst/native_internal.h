@@ -17,6 +17,7 @@
  *   native_link.c      the session's link, inquiries
  *   native_main.c      frames of the main channel            native_load.c      what START asks for
  *   native_channel.c   data channels, a thread each          native_postcopy.c  behind the guest
+ *   native_place.c     pages that are not proven yet
  *
  * Events come from all threads into one queue; one thread, that of dst_native_run(), gives them to
  * the machine and does what it orders. What takes long (LOAD, telling the source) has a thread of
@@ -31,11 +32,13 @@ enum {
     DN_EVENTS = 1024,
     DN_DATA_MAX = 16, /* data channels */
     DN_DEVICES = 256, /* native_devices */
+    DN_RUNS = 512,    /* of a frame whose pages are placed at once: those of a group */
 };
 
 struct dn_block {
     struct vms_guest_block map;
     uint64_t pages;
+    bool huge;                 /* the kernel gives 2 MiB at a fault */
     _Atomic uint64_t *arrived; /* a bit a page: came, and was not discarded since */
     pthread_mutex_t lock;      /* of digest */
     struct vms_digest *digest; /* NULL without feature DIGEST */
@@ -43,9 +46,12 @@ struct dn_block {
 
 struct dn_device {
     uint32_t id;  /* on the wire */
-    size_t index; /* of config.vfio */
+    bool vdpa;    /* of config.vdpa, else config.vfio */
+    size_t index; /* in it */
     uint64_t offset[4];
     uint64_t asked, there; /* generations: REQUEST, and what has come; lock */
+    struct dst_vfio_loader *loader;     /* owned; NULL: before its setup, or of vDPA */
+    struct dst_native_session *session; /* that the loader tells */
 };
 
 struct dn_channel {
@@ -58,6 +64,10 @@ struct dn_channel {
     struct vms_generations generations;
     uint8_t *scratch; /* postcopy: pages on their way */
     bool marked;      /* all of precopy has come on it */
+    /* [MIG-15] What was put into memory before its tag has come; lock, but for the runs. */
+    bool unproven;
+    uint32_t unproven_block, unproven_count;
+    struct vms_native_run *unproven_runs; /* DN_RUNS */
     uint64_t bytes;   /* of frames that were carried out; lock */
     uint64_t applied; /* sequence behind the last frame that was carried out; lock */
 };
@@ -102,6 +112,8 @@ struct dst_native_session {
     bool blocks_done;
     uint32_t data_channels;
     bool set_up;
+    bool channels_over; /* none joins any more; lock */
+    bool sealed_off; /* nothing is put into memory before its tag has come (MIG-15); lock */
     uint64_t zero_hash; /* of a page of zeros */
     struct dn_channel channels[DN_CHANNELS];
     struct vms_native_sent sent[256]; /* of END */
@@ -110,6 +122,8 @@ struct dst_native_session {
 
     struct dn_device devices[DN_DEVICES];
     uint32_t device_count;
+    struct vms_guest layout; /* what devices see: blocks in the source's order */
+    struct vms_guest_block *layout_blocks;
     uint8_t *guest_state;
     size_t guest_state_len;
     bool guest_state_whole;
@@ -165,6 +179,24 @@ enum vms_code dn_blocks_finish(struct dst_native_session *s, struct vms_error *e
 void dn_blocks_free(struct dst_native_session *s);
 struct dn_block *dn_block_of(struct dst_native_session *s, const struct vms_native_block *block,
                              uint8_t page_bits, struct vms_error *err);
+/* The block of pages that may come on this channel, or NULL. */
+struct dn_block *dn_pages_block(struct dn_channel *c, const struct vms_native_pages *pages,
+                                struct vms_error *err);
+/* A room for each run that is not zero: how many. */
+size_t dn_page_rooms(const struct dn_block *b, const struct vms_native_pages *pages,
+                     struct vms_room *rooms);
+
+/* ---- native_place.c ---- */
+/* [MIG-15] Where pages go before their tag has come; 0: aside. */
+size_t dn_rooms(void *session, uint16_t channel, const struct vms_native_frame *frame,
+                struct vms_room *rooms, size_t max);
+/* Before a frame is carried out: it is the one that was begun, if one was. */
+enum vms_code dn_proven(struct dn_channel *c, const struct vms_native_link_event *ev,
+                        struct vms_error *err);
+/* From here on nothing is put into memory unproven; false: something has been and is. */
+bool dn_seal_off(struct dst_native_session *s);
+
+/* ---- native_memory.c ---- */
 enum vms_code dn_pages(struct dn_channel *c, const struct vms_native_link_event *ev,
                        struct vms_error *err);
 enum vms_code dn_discard(struct dn_channel *c, const struct vms_native_pages *pages,
@@ -183,12 +215,22 @@ uint64_t dn_compare_rest(struct dst_native_session *s);
 /* ---- native_device.c ---- */
 enum vms_code dn_devices_agree(struct dst_native_session *s, const struct vms_native_hello *peer,
                                uint32_t *device, struct vms_error *err);
+/* They tell this session from now on. */
+void dn_devices_own(struct dst_native_session *s);
+/* The block list is whole: devices that map memory begin to. */
+enum vms_code dn_devices_layout(struct dst_native_session *s, struct vms_error *err);
 void dn_device_asked(struct dst_native_session *s, uint32_t id, uint64_t generation);
 enum vms_code dn_device_data(struct dst_native_session *s, const struct vms_native_device_state *f,
                              struct vms_slice bulk, struct vms_error *err);
 enum vms_code dn_devices_verify(struct dst_native_session *s, struct vms_error *err);
 enum vms_code dn_devices_run(struct dst_native_session *s, struct vms_error *err);
 void dn_devices_reset(struct dst_native_session *s);
+void dn_devices_close(struct dst_native_session *s);
+
+/* ---- native_vdpa.c ---- */
+enum vms_code dn_vdpa_data(struct dst_native_session *s, const struct dn_device *d,
+                           const struct vms_native_device_state *f, struct vms_slice bulk,
+                           struct vms_error *err);
 
 /* ---- native_load.c ---- */
 void dn_load(struct dst_native_session *s, uint64_t generation, bool postcopy);

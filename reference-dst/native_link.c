@@ -67,11 +67,13 @@ static struct vms_native_link *new_link(struct dst_native_session *s, int open_m
     c.features = features(s);
     c.features_needed = VMS_FEATURE_HANDOVER;
     c.open_ms = open_ms;
+    c.keepalive_ms = (uint32_t)s->config.keepalive_ms;
     c.resume_ms = s->ask_only ? 0 : s->config.resume_ms;
     c.handover = true;
     c.packed = true;
     c.attached = dn_attached;
     c.hello = on_hello;
+    c.place = s->ask_only ? NULL : dn_rooms;
     c.changed = on_changed;
     c.note = on_note;
     c.ctx = s;

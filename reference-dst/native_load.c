@@ -35,9 +35,12 @@ static void *loader(void *arg) {
     bool postcopy = s->load_postcopy;
     if (!wait_for_data(s, postcopy))
         return NULL;
-    uint64_t v = verdict(s);
+    bool proven = dn_seal_off(s);
+    uint64_t v = proven ? verdict(s) : 0;
     s->result.verdict = v;
-    if (dn_devices_verify(s, &err) != VMS_OK || load_guest(s, &err) != VMS_OK ||
+    if (!proven)
+        (void)vms_error_set(&err, VMS_E_MIG_UNPROVEN, NULL);
+    if (!proven || dn_devices_verify(s, &err) != VMS_OK || load_guest(s, &err) != VMS_OK ||
         (postcopy && dn_listen(s, &err) != VMS_OK))
         dn_fail(s, &err);
     else

@@ -90,6 +90,8 @@ static enum vms_code on_end(struct dst_native_session *s, const struct vms_nativ
     s->ended = true;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    if (atomic_load(&s->placing))
+        dn_note(s, "the source has sent all pages");
     dn_post(s, DST_NEV_END, 0, 0);
     return VMS_OK;
 }
@@ -111,6 +113,11 @@ static enum vms_code take(struct dst_native_session *s, const struct vms_native_
     case VMS_NATIVE_COMMIT: dn_post(s, DST_NEV_COMMIT, f->u.generation, 0); return VMS_OK;
     case VMS_NATIVE_REQUEST: post_switchover(s, DST_NEV_REQUEST, &f->u.switchover); return VMS_OK;
     case VMS_NATIVE_GRANT: post_switchover(s, DST_NEV_GRANT, &f->u.switchover); return VMS_OK;
+    case VMS_NATIVE_READY:
+    case VMS_NATIVE_RUNNING:
+    case VMS_NATIVE_NOT_STARTED: /* [HND-1] the destination's own words */
+        return vms_error_set(err, VMS_E_HANDOVER_UNEXPECTED, "%s from the source",
+                             vms_native_type_name(f->header.type));
     default:
         return vms_error_set(err, VMS_E_MIG_FRAME, "%s on the main channel",
                              vms_native_type_name(f->header.type));

@@ -21,9 +21,11 @@ enum {
  * Nearly all of memory will be written: a fault for every 2 MiB, not for every 4 KiB. Not where
  * postcopy may follow, which places page after page.
  */
-static void prefer_huge(const struct dst_native_session *s, const struct vms_guest_block *map) {
-    if (!(s->features & VMS_FEATURE_POSTCOPY) && !map->shared && map->page_size == DN_PAGE)
-        (void)madvise(map->memory, map->length, MADV_HUGEPAGE);
+static bool prefer_huge(const struct dst_native_session *s, const struct vms_guest_block *map) {
+    if (map->page_size > DN_PAGE)
+        return true;
+    return !(s->features & VMS_FEATURE_POSTCOPY) && !map->shared &&
+           madvise(map->memory, map->length, MADV_HUGEPAGE) == 0;
 }
 
 enum vms_code dn_add_block(struct dst_native_session *s, const struct vms_rec_ram_block *record,
@@ -50,7 +52,7 @@ enum vms_code dn_add_block(struct dst_native_session *s, const struct vms_rec_ra
                            .pages = have->used_length >> DN_PAGE_BITS};
     b->arrived = calloc((size_t)(b->pages + 63) / 64, sizeof *b->arrived);
     s->block_count++;
-    prefer_huge(s, &b->map);
+    b->huge = prefer_huge(s, &b->map);
     return b->arrived ? VMS_OK : vms_error_set(err, VMS_E_NO_MEMORY, NULL);
 }
 
@@ -75,7 +77,7 @@ enum vms_code dn_blocks_finish(struct dst_native_session *s, struct vms_error *e
     if (total != s->ram_total || !s->block_count)
         return vms_error_set(err, VMS_E_RAM_BLOCK_SUM, NULL);
     s->blocks_done = true;
-    return VMS_OK;
+    return dn_devices_layout(s, err);
 }
 
 void dn_blocks_free(struct dst_native_session *s) {
@@ -161,26 +163,40 @@ static struct vms_pack_announced announced(const struct vms_native_link_event *e
  * page. Where the kernel has no such call (before 5.14) the faults do it.
  */
 static void populate(const struct dn_block *b, const struct vms_native_run *r) {
-    if (!r->zero && r->count >= POPULATE_MIN && !bit(b->arrived, r->first))
+    if (!b->huge && !r->zero && r->count >= POPULATE_MIN && !bit(b->arrived, r->first))
         (void)madvise(b->map.memory + r->first * DN_PAGE, (size_t)r->count * DN_PAGE,
                       MADV_POPULATE_WRITE);
 }
 
-/* A room for each run: the content goes, or its difference is applied, where it belongs. */
+struct dn_block *dn_pages_block(struct dn_channel *c, const struct vms_native_pages *p,
+                                struct vms_error *err) {
+    struct dn_block *b = dn_block_of(c->session, &p->block, p->page_bits, err);
+    return b && check_runs(c, b, p, err) == VMS_OK ? b : NULL;
+}
+
+size_t dn_page_rooms(const struct dn_block *b, const struct vms_native_pages *p,
+                     struct vms_room *rooms) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < p->run_count; i++) {
+        const struct vms_native_run *r = &p->runs[i];
+        if (r->zero)
+            continue;
+        populate(b, r);
+        rooms[n++] =
+            (struct vms_room){b->map.memory + r->first * DN_PAGE, (size_t)r->count * DN_PAGE};
+    }
+    return n;
+}
+
+/* The content goes, or its difference is applied, where it belongs. */
 static enum vms_code fill(struct dn_channel *c, struct dn_block *b,
                           const struct vms_native_link_event *ev, struct vms_error *err) {
     const struct vms_native_pages *p = &ev->frame->u.pages;
     struct vms_room rooms[2048]; /* native_runs */
     struct vms_pack_announced a = announced(ev);
-    size_t n = 0;
-    for (uint32_t i = 0; i < p->run_count; i++)
-        if (!p->runs[i].zero)
-            rooms[n++] = (struct vms_room){b->map.memory + p->runs[i].first * DN_PAGE,
-                                           (size_t)p->runs[i].count * DN_PAGE};
+    size_t n = ev->placed ? 0 : dn_page_rooms(b, p, rooms);
     if (!n)
         return VMS_OK;
-    for (uint32_t i = 0; i < p->run_count; i++)
-        populate(b, &p->runs[i]);
     if (a.method == VMS_PACK_DELTA)
         atomic_fetch_add(&c->session->deltas, a.unpacked >> DN_PAGE_BITS);
     return vms_unpack(c->unpacker, &a, ev->bulk, rooms, n, &c->generations, err);
@@ -232,8 +248,8 @@ static enum vms_code apply_behind(struct dn_channel *c, const struct vms_native_
 enum vms_code dn_pages(struct dn_channel *c, const struct vms_native_link_event *ev,
                        struct vms_error *err) {
     const struct vms_native_pages *p = &ev->frame->u.pages;
-    struct dn_block *b = dn_block_of(c->session, &p->block, p->page_bits, err);
-    if (!b || check_runs(c, b, p, err) != VMS_OK)
+    struct dn_block *b = dn_pages_block(c, p, err);
+    if (!b)
         return err->code;
     account(c, p);
     if (c->marked)
@@ -244,8 +260,8 @@ enum vms_code dn_pages(struct dn_channel *c, const struct vms_native_link_event 
 enum vms_code dn_discard(struct dn_channel *c, const struct vms_native_pages *p,
                          struct vms_error *err) {
     struct dst_native_session *s = c->session;
-    struct dn_block *b = dn_block_of(s, &p->block, p->page_bits, err);
-    if (!b || check_runs(c, b, p, err) != VMS_OK)
+    struct dn_block *b = dn_pages_block(c, p, err);
+    if (!b)
         return err->code;
     if (c->marked || !(s->features & VMS_FEATURE_POSTCOPY))
         return vms_error_set(err, VMS_E_MIG_FRAME, "DISCARD");

@@ -83,6 +83,19 @@ static void on_served(void *ctx, uint64_t ns) {
     vms_timeline_observe(s->timeline, VMS_LATENCY_FAULT, ns);
 }
 
+/* A lane of its own: how much is mapped, of how much. */
+static void on_mapped(void *ctx, const char *idstr, const struct vms_vdpa_progress *p) {
+    struct dst_session *s = ctx;
+    const char *state = p->failed                  ? "mapping failed"
+                        : p->done != p->generation ? "mapping"
+                        : p->wanted                ? "mapped"
+                                                   : "unmapped";
+    uint32_t lane = vms_timeline_lane(s->timeline, now_ns(), VMS_LANE_DEVICE, idstr);
+    vms_timeline_count(s->timeline, lane,
+                       &(struct vms_counters){.done = p->mapped, .total = p->wanted});
+    vms_timeline_lane_state(s->timeline, now_ns(), lane, state);
+}
+
 /* ---- configuration ---- */
 
 static bool over_tls(const struct dst_options *o) {
@@ -110,9 +123,10 @@ static enum vms_code configure(struct dst_session *s, struct dst_native_config *
     const struct dst_options *o = s->options;
     *c = (struct dst_native_config){.listener = s->listener,
                                     .exporter = over_tls(o),
-                                    .machine = o->machine,
+                                    .machine = o->settings.machine,
                                     .limits = o->limits,
                                     .open_ms = o->timeout_ms,
+                                    .keepalive_ms = o->keepalive_ms,
                                     .resume_ms = o->recover_ms > 0 ? o->recover_ms : RESUME_MS,
                                     .image = s->image,
                                     .guest = s->guest,
@@ -122,6 +136,9 @@ static enum vms_code configure(struct dst_session *s, struct dst_native_config *
                                     .note = note,
                                     .state = on_state,
                                     .served = on_served,
+                                    .vdpa = s->vdpa,
+                                    .mapped = on_mapped,
+                                    .no_postcopy = s->vdpa != NULL, /* [VDPA-19] */
                                     .order = order,
                                     .ctx = s};
     if (c->limits.native_bulk_bytes > 1 << 20)

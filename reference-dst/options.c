@@ -18,8 +18,12 @@ static const char HELP[] =
     "  --vm FILE               the guest that runs here afterwards; every page is checked\n"
     "  --vfio SPEC             a VFIO device that gets its state: [sim:]PATH[,id=IDSTR]; "
     "repeatable\n"
+    "  --vdpa SPEC             native: a vDPA device, likewise: a network card of the guest\n"
+    "  --no-early-map          map memory for vDPA devices when the source has stopped, not "
+    "before\n"
     "  --vfio-multifd          QEVM: their state comes over multifd channels\n"
-    "  --switchover-ack MODE   QEVM: on (as the machine type has it), new, legacy, or off (default)\n"
+    "  --switchover-ack MODE   QEVM: on (as the machine type has it), new, legacy, or off "
+    "(default)\n"
     "  --run-seconds N         how long it runs on before the check (default 1)\n"
     "  --run-ops N             and how many operations it does at least\n"
     "  --touch N               postcopy without --vm: N threads read all memory at random\n"
@@ -28,6 +32,8 @@ static const char HELP[] =
     "  --report FILE           write what happened: JSON, or a page if FILE ends in .html\n"
     "  --dialect D             what the wire does not say, such as 7.2 or qemu=9.0,vmdesc=off\n"
     "  --machine NAME          accept this machine type only\n"
+    "  --capabilities LIST     x-ignore-shared, mapped-ram, none: what the stream must have on\n"
+    "  --uuid UUID             this machine's: a stream or channel of another one is refused\n"
     "  --multifd-channels N    expect N multifd channels (default: those that connect in time)\n"
     "  --tls-creds DIR         TLS with certificates, file names as QEMU's tls-creds-x509\n"
     "  --psk FILE              TLS with a pre-shared key, as QEMU's tls-creds-psk\n"
@@ -35,6 +41,7 @@ static const char HELP[] =
     "  --max-ram BYTES         refuse guests with more memory (suffixes K, M, G, T)\n"
     "  --limit NAME=VALUE      change a limit; --limit help lists them\n"
     "  --timeout SECONDS       give up on a silent peer (default 300; 0: never)\n"
+    "  --keepalive SECONDS     native: longest silence of this end; a longer one is a cut (10)\n"
     "  --journal DIR           native: keep what was promised where a restart finds it\n"
     "  --answer SESSION        native, after a restart: answer for this session's journal\n"
     "  --resolve ours|theirs   native, in doubt: who runs the guest (or SIGUSR1, SIGUSR2)\n"
@@ -50,6 +57,8 @@ enum option_id {
     O_VM,
     O_VFIO,
     O_VFIO_MULTIFD,
+    O_VDPA,
+    O_NO_EARLY_MAP,
     O_ACK,
     O_RUN_SECONDS,
     O_RUN_OPS,
@@ -58,6 +67,8 @@ enum option_id {
     O_REPORT,
     O_DIALECT,
     O_MACHINE,
+    O_CAPABILITIES,
+    O_UUID,
     O_MULTIFD,
     O_TLS_CREDS,
     O_PSK,
@@ -69,6 +80,7 @@ enum option_id {
     O_RESOLVE,
     O_DIGEST,
     O_TIMEOUT,
+    O_KEEPALIVE,
     O_QUIET,
     O_HELP,
     O_VERSION,
@@ -80,6 +92,8 @@ static const struct option OPTIONS[] = {
     {"vm", required_argument, NULL, O_VM},
     {"vfio", required_argument, NULL, O_VFIO},
     {"vfio-multifd", no_argument, NULL, O_VFIO_MULTIFD},
+    {"vdpa", required_argument, NULL, O_VDPA},
+    {"no-early-map", no_argument, NULL, O_NO_EARLY_MAP},
     {"switchover-ack", required_argument, NULL, O_ACK},
     {"run-seconds", required_argument, NULL, O_RUN_SECONDS},
     {"run-ops", required_argument, NULL, O_RUN_OPS},
@@ -88,6 +102,8 @@ static const struct option OPTIONS[] = {
     {"report", required_argument, NULL, O_REPORT},
     {"dialect", required_argument, NULL, O_DIALECT},
     {"machine", required_argument, NULL, O_MACHINE},
+    {"capabilities", required_argument, NULL, O_CAPABILITIES},
+    {"uuid", required_argument, NULL, O_UUID},
     {"multifd-channels", required_argument, NULL, O_MULTIFD},
     {"tls-creds", required_argument, NULL, O_TLS_CREDS},
     {"psk", required_argument, NULL, O_PSK},
@@ -95,6 +111,7 @@ static const struct option OPTIONS[] = {
     {"max-ram", required_argument, NULL, O_MAX_RAM},
     {"limit", required_argument, NULL, O_LIMIT},
     {"timeout", required_argument, NULL, O_TIMEOUT},
+    {"keepalive", required_argument, NULL, O_KEEPALIVE},
     {"journal", required_argument, NULL, O_JOURNAL},
     {"answer", required_argument, NULL, O_ANSWER},
     {"resolve", required_argument, NULL, O_RESOLVE},
@@ -181,9 +198,15 @@ static int parse_counts(int option, const char *text, struct dst_options *o) {
     case O_TOUCH: o->touch = (int)n; break;
     case O_RECOVER: o->recover_ms = n ? ms : -1; break;
     case O_MULTIFD: o->multifd_channels = (int)n; break;
+    case O_KEEPALIVE: o->keepalive_ms = ms; break;
     default: o->timeout_ms = n ? ms : -1; break;
     }
     return -1;
+}
+
+static int parse_settings(int option, const char *text, struct dst_settings *s) {
+    bool good = option == O_UUID ? dst_settings_uuid(s, text) : dst_settings_capabilities(s, text);
+    return good ? -1 : usage(option == O_UUID ? "bad UUID" : "bad --capabilities", text);
 }
 
 static int parse_resolve(const char *text, struct dst_options *o) {
@@ -207,6 +230,14 @@ static int parse_vfio(const char *text, struct dst_options *o) {
     return -1;
 }
 
+static int parse_vdpa(const char *text, struct dst_options *o) {
+    struct vms_vfio_spec spec;
+    if (o->vdpa_count == VMS_VM_CARDS_MAX || !vms_vfio_spec(text, 0, &spec))
+        return usage("bad or too many --vdpa", text);
+    o->vdpa[o->vdpa_count++] = text;
+    return -1;
+}
+
 static int parse_ack(const char *text, struct dst_options *o) {
     static const char *const names[] = {"new", "legacy", "off", "on"}; /* enum dst_vfio_ack */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -223,7 +254,9 @@ static int take(int option, char *value, struct dst_options *o) {
     case O_RAM_DIR: o->ram_dir = value; return -1;
     case O_VM: o->vm = value; return -1;
     case O_REPORT: o->report = value; return -1;
-    case O_MACHINE: o->machine = value; return -1;
+    case O_MACHINE: o->settings.machine = value; return -1;
+    case O_CAPABILITIES:
+    case O_UUID: return parse_settings(option, value, &o->settings);
     case O_TLS_CREDS: o->tls_creds = value; return -1;
     case O_PSK: o->psk = value; return -1;
     case O_JOURNAL: o->journal = value; return -1;
@@ -231,6 +264,8 @@ static int take(int option, char *value, struct dst_options *o) {
     case O_RESOLVE: return parse_resolve(value, o);
     case O_DIGEST: return parse_digest(value, o);
     case O_VFIO: return parse_vfio(value, o);
+    case O_VDPA: return parse_vdpa(value, o);
+    case O_NO_EARLY_MAP: o->no_early_map = true; return -1;
     case O_VFIO_MULTIFD: o->vfio_multifd = true; return -1;
     case O_ACK: return parse_ack(value, o);
     case O_NO_VERIFY: o->no_verify_peer = true; return -1;
@@ -243,6 +278,7 @@ static int take(int option, char *value, struct dst_options *o) {
     case O_TOUCH:
     case O_RECOVER:
     case O_TIMEOUT:
+    case O_KEEPALIVE:
     case O_MULTIFD: return parse_counts(option, value, o);
     case O_HELP: fputs(HELP, stdout); return 0;
     case O_VERSION: puts("reference-dst " VMSTREAM_VERSION); return 0;

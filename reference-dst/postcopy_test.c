@@ -276,6 +276,63 @@ Test(postcopy, end_without_all_pages) {
     EXPECT(&s, VMS_E_DST_INCOMPLETE);
 }
 
+static bool packets_have_ended(const struct dst_session *s) {
+    for (size_t i = 0; i < s->channel_count; i++)
+        if (s->channels[i]->kind == VMS_QEVM_MULTIFD && !s->channels[i]->ended)
+            return false;
+    return true;
+}
+
+static void normal_packet(unsigned n) {
+    vms_write_u32(&w, 0x11223344);
+    vms_write_u32(&w, 1);
+    vms_write_u32(&w, 0); /* flags */
+    vms_write_u32(&w, 128);
+    vms_write_u32(&w, 1);
+    vms_write_u32(&w, PAGE);
+    vms_write_u64(&w, 1);
+    vms_write_zeros(&w, 32);
+    vms_write_bytes(&w, vms_str("ram"));
+    vms_write_zeros(&w, 256 - 3);
+    vms_write_u64(&w, n * PAGE);
+    vms_write_zeros(&w, 127 * 8);
+    vms_write_zeros(&w, PAGE);
+}
+
+/* [MFD-18] A packet with pages behind LISTEN is not taken; the guest goes on (DST-18). Had it been,
+ * that page would come twice (DST-17). */
+Test(postcopy, packet_while_listening) {
+    struct scene s = {.options.recover_ms = 100};
+    open_scene(&s);
+    int channel = dial(&s), fd = dial(&s);
+    hello(0);
+    sync_packet(0);
+    send_all(channel);
+    header();
+    open_return_path();
+    advise();
+    ram_start(true);
+    package(true);
+    command(VMS_CMD_PING, 4, 4);
+    send_all(fd);
+    expect_pong(fd, 1);
+    until_it_runs(fd);
+    until_running(&s);
+    normal_packet(5);
+    send_all(channel);
+    pthread_mutex_lock(&s.session->lock);
+    while (!packets_have_ended(s.session) && !s.session->over)
+        (void)dst_wait(s.session, VMS_NEVER);
+    pthread_mutex_unlock(&s.session->lock);
+    cr_expect_not(s.session->over);
+    pages(0, BLOCK_PAGES);
+    ram_end();
+    vms_write_u8(&w, 0);
+    send_all(fd);
+    expect_good_end(&s, fd);
+    EXPECT(&s, VMS_OK);
+}
+
 /* [CMD-6] A second package, or a discard, behind RUN. */
 Test(postcopy, discard_while_running) {
     struct scene s = {0};
@@ -297,7 +354,7 @@ Test(postcopy, preempt_with_a_wrong_record) {
     EXPECT(&s, VMS_E_PREEMPT_RECORD);
 }
 
-/* [PRE-1] [PRE-3] Pages on the preempt channel; it ends without EOS, main has the rest. */
+/* [PRE-1] [PRE-3] [HOST-9] Pages on the preempt channel; it ends without EOS, main has the rest. */
 Test(postcopy, preempt) {
     struct scene s = {0};
     int fd = begin_postcopy(&s), preempt = dial(&s);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/urgency.h"
 #include "reference-dst/session.h"
 
 /* The preempt channel (PRE): bare page records, placed as they come. */
@@ -32,6 +33,7 @@ static bool wait_for_listen(struct dst_channel *c) {
 void dst_preempt_channel(struct dst_channel *c) {
     struct vms_pump_sink sink = {&OPS, c};
     struct vms_error err = {.channel = c->number};
+    vms_thread_urgent();
     enum vms_code code = dst_channel_prepare(c, &sink, &err);
     if (code == VMS_OK && !wait_for_listen(c))
         return;

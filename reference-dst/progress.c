@@ -53,5 +53,6 @@ void dst_refresh(void *session, uint64_t now_ns) {
     pthread_mutex_unlock(&s->lock);
     if (native)
         count_native(s, native, now_ns);
+    dst_lanes_count(s);
     vms_timeline_gauges(s->timeline, &gauges);
 }

@@ -220,6 +220,29 @@ static void put_ends(const struct dst_session *s, const struct vms_vm_report *ch
         json_object_set_new(o, "check", checked(check));
 }
 
+/* Of each vDPA device: its maps. */
+static json_t *vdpa(const struct dst_session *s) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < dst_vdpa_count(s->vdpa); i++) {
+        struct dst_vdpa_figures f = dst_vdpa_figures(s->vdpa, i);
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_string(f.name));
+        json_object_set_new(o, "idstr", json_string(f.idstr));
+        json_object_set_new(o, "runs", json_boolean(f.runs));
+        json_object_set_new(o, "state_bytes", number(f.bytes));
+        json_object_set_new(o, "last_state_bytes", number(f.last_bytes));
+        json_object_set_new(o, "prepared", number(f.prepared));
+        json_object_set_new(o, "prepare_us", number(f.prepare_ns / 1000));
+        json_object_set_new(o, "mapped", number(f.maps.mapped));
+        json_object_set_new(o, "maps", number(f.maps.maps));
+        json_object_set_new(o, "layouts", number(f.maps.generation));
+        json_object_set_new(o, "map_us", number(f.maps.busy_ns / 1000));
+        json_object_set_new(o, "failed", json_boolean(f.maps.failed));
+        json_array_append_new(all, o);
+    }
+    return all;
+}
+
 static json_t *native(const struct dst_session *s) {
     static const char *const verdicts[] = {"not made", "equal", "different"};
     const struct dst_native_result *r = &s->native_result;
@@ -289,6 +312,8 @@ int dst_report(struct dst_session *s, const struct vms_vm_report *check) {
     json_object_set_new(o, "bytes", number(total_bytes(s)));
     json_object_set_new(o, "blocks", s->image ? blocks(s) : json_object());
     put_timings(s, o);
+    if (s->vdpa)
+        json_object_set_new(o, "vdpa", vdpa(s));
     put_ends(s, check, o);
     enum vms_code code = vms_report_write(s->options->report, o, &err);
     json_decref(o);

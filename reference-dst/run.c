@@ -22,6 +22,8 @@ enum vms_code dst_run_on(struct dst_session *s, struct vms_vm_report *report,
     enum vms_code code = s->guest->ops->stop(s->guest->ctx, err);
     if (code == VMS_OK)
         code = vms_vm_check(s->vm, report, err);
+    if (code == VMS_OK && s->cards)
+        code = vms_vm_cards_check(s->cards, err);
     if (code == VMS_OK)
         dst_say(s, "the guest ran on here; all %llu pages are right",
                 (unsigned long long)report->pages);

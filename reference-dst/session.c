@@ -212,6 +212,8 @@ static enum vms_code start(struct dst_session *s, struct vms_error *err) {
     if (code == VMS_OK)
         code = dst_devices_open(s, err);
     if (code == VMS_OK)
+        code = dst_cards_open(s, err);
+    if (code == VMS_OK)
         code = make_image(s, err);
     return code == VMS_OK ? listen_on(s, err) : code;
 }
@@ -257,6 +259,7 @@ enum vms_code dst_session_run(struct dst_session *s, const struct dst_options *o
 
 void dst_session_free(struct dst_session *s) {
     vms_display_stop(s->display);
+    dst_cards_free(s); /* their threads tell session and timeline */
     vms_timeline_free(s->timeline);
     dst_native_free(s->native);
     if (s->key)
@@ -270,6 +273,7 @@ void dst_session_free(struct dst_session *s) {
     vms_listener_close(s->listener);
     vms_ram_image_free(s->image);
     dst_devices_free(s);
+    vms_vm_cards_free(s->cards);
     vms_vm_free(s->vm);
     vms_tls_creds_free(s->tls);
     vms_cancel_free(s->cancel);

@@ -5,10 +5,12 @@
 #include "host/display.h"
 #include "host/listener.h"
 #include "host/ram_image.h"
-#include "reference-dst/devices/vfio_records.h"
 #include "reference-dst/devices/ram_postcopy.h"
+#include "reference-dst/devices/vfio_records.h"
 #include "reference-dst/engine/engine.h"
 #include "reference-dst/native.h"
+#include "reference-dst/settings.h"
+#include "reference-src/vm/card.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -41,12 +43,13 @@ struct dst_options {
     const char *report;    /* NULL: none */
     const char *tls_creds; /* directory */
     const char *psk;
-    const char *machine; /* NULL: any */
+    struct dst_settings settings; /* what a stream must agree with */
     struct vms_dialect dialect;
     struct vms_limits limits;
     uint64_t max_ram;     /* bytes; 0: no other limit than ram_bytes */
     int multifd_channels; /* -1: as many as connect before the first sync */
     int timeout_ms;       /* for each wait on a peer; -1: none */
+    int keepalive_ms;     /* natively, our longest silence that is no cut; 0: 10 s */
     int recover_ms;       /* postcopy: for a new connection after a cut; -1: for ever */
     const char *vm;       /* VM file of the guest that runs here; NULL: none */
     int64_t run_ms;       /* how long it runs on after the hand-over before it is checked */
@@ -56,6 +59,9 @@ struct dst_options {
     bool quiet;
     const char *vfio[VMS_VFIO_GUEST_MAX]; /* devices, as vms_vfio_spec has them */
     size_t vfio_count;
+    const char *vdpa[VMS_VM_CARDS_MAX]; /* vDPA devices, likewise; native only */
+    size_t vdpa_count;
+    bool no_early_map;     /* they are mapped in downtime */
     bool vfio_multifd;     /* QEVM: their state comes over multifd channels */
     enum dst_vfio_ack ack; /* QEVM: switchover acknowledgement */
     /* the native wire */
@@ -80,11 +86,11 @@ struct dst_times { /* milliseconds of CLOCK_MONOTONIC; 0: did not happen */
 };
 
 struct dst_statistics {
-    uint64_t commands[16]; /* by enum vms_command */
-    uint64_t replies[16];  /* return-path messages sent, by type */
-    uint64_t rounds;       /* passes over RAM */
-    uint64_t iterations;   /* RAM PART sections */
-    uint64_t past_bytes;   /* in, of channels that are gone */
+    uint64_t commands[16];   /* by enum vms_command */
+    uint64_t replies[16];    /* return-path messages sent, by type */
+    _Atomic uint64_t rounds; /* passes over RAM; the display looks while they are counted */
+    uint64_t iterations;     /* RAM PART sections */
+    uint64_t past_bytes;     /* in, of channels that are gone */
     uint32_t cuts, recoveries;
     struct dst_postcopy_stats postcopy; /* when it is over */
     uint64_t missing;                   /* target pages that never came */
@@ -110,13 +116,13 @@ struct dst_channel {
     bool bulk_to_guest;          /* or is the guest's state */
     bool bulk_to_vfio;           /* or a VFIO device's */
     struct dst_vfio_packet packet;
-    bool fatal;                  /* what failed is this end, not the connection */
-    struct vms_record record;    /* the current one; its slices do not hold */
-    size_t section;              /* main: index of the current section, SIZE_MAX: none */
-    uint64_t last_page;          /* main: to count rounds */
-    bool hello;                  /* multifd: the handshake came */
-    uint8_t id;                  /* multifd: channel id of the handshake */
-    uint64_t syncs;              /* multifd: SYNC packets seen */
+    bool fatal;               /* what failed is this end, not the connection */
+    struct vms_record record; /* the current one; its slices do not hold */
+    size_t section;           /* main: index of the current section, SIZE_MAX: none */
+    uint64_t last_page;       /* main: to count rounds */
+    bool hello;               /* multifd: the handshake came */
+    uint8_t id;               /* multifd: channel id of the handshake */
+    uint64_t syncs;           /* multifd: SYNC packets seen */
     bool classified;
     bool ended;
 };
@@ -156,6 +162,7 @@ struct dst_session {
     const struct dst_options *options;
     const struct vms_guest *guest; /* NULL: memory only, nobody runs */
     struct vms_vm *vm;             /* owned; whose guest it is */
+    struct vms_vm_cards *cards;    /* owned; of it. NULL: none */
     struct vms_timeline *timeline; /* owned */
     struct vms_display *display;   /* owned; NULL: not (yet) there */
     struct vms_listener *listener;
@@ -182,6 +189,8 @@ struct dst_session {
     struct dst_guest_state guest_state;
     struct dst_vfio *vfio;                 /* owned; NULL: no devices, no acknowledgement */
     struct dst_vfio_records *vfio_records; /* owned */
+    struct dst_vfio_figures vfio_told[VMS_VFIO_GUEST_MAX]; /* to its lane; each by its own thread */
+    struct dst_vdpa *vdpa;                                 /* owned; NULL: none */
     uint64_t page_sizes;            /* POSTCOPY_ADVISE: all host page sizes of the source, ORed */
     struct dst_postcopy *postcopy;  /* owned; from LISTEN on */
     bool listening;                 /* it serves */
@@ -222,6 +231,8 @@ void *dst_accept_thread(void *session);
 void dst_take_waiting(struct dst_session *session);
 /** The same, and waits for their kind. */
 void dst_settle(struct dst_session *session);
+/** [RAM-28] MULTIFD_FLUSH came: DST_UNEXPECTED when there is no multifd channel. */
+enum vms_code dst_need_multifd(struct dst_session *session, struct vms_error *err);
 
 /* main_channel.c, multifd_channel.c, preempt_channel.c: the life of a channel */
 void dst_main_channel(struct dst_channel *channel);
@@ -269,6 +280,10 @@ enum vms_code dst_devices_run(struct dst_session *session, struct vms_error *err
 void dst_devices_abort(struct dst_session *session);
 void dst_devices_reset(struct dst_session *session);
 
+/* vfio_lanes.c: for display and report (REP-11) */
+void dst_lanes_open(struct dst_session *session);
+void dst_lanes_count(struct dst_session *session);
+
 /* package.c (PKG-5) */
 /** Takes a record of a package, or PACKAGED itself. */
 enum vms_code dst_package_record(struct dst_session *session, const struct vms_record *record,
@@ -299,6 +314,11 @@ enum vms_code dst_answer_bitmap(struct dst_session *session, struct vms_slice na
 enum vms_code dst_answer_resume(struct dst_session *session, struct vms_error *err);
 /** Frees channels of earlier generations whose threads have ended. Caller holds accepting. */
 void dst_prune(struct dst_session *session);
+
+/* cards.c: --vdpa: cards of the guest, and the devices behind them */
+enum vms_code dst_cards_add(struct dst_session *session, struct vms_error *err);
+enum vms_code dst_cards_open(struct dst_session *session, struct vms_error *err);
+void dst_cards_free(struct dst_session *session);
 
 /* guest.c */
 enum vms_code dst_guest_open(struct dst_session *session, struct vms_error *err);

@@ -19,7 +19,7 @@ Test(session, good_migration) {
     EXPECT(&s, VMS_OK);
 }
 
-/* [DST-3] multifd before main, two of them, synchronised */
+/* [DST-3] [HOST-9] multifd before main, two of them, synchronised */
 Test(session, channels_in_any_order) {
     struct scene s = {0};
     open_scene(&s);
@@ -60,7 +60,7 @@ Test(session, bad_magic) {
 }
 
 Test(session, other_machine) {
-    struct scene s = {.options.machine = "pc-q35-11.1"};
+    struct scene s = {.options.settings.machine = "pc-q35-11.1"};
     open_scene(&s);
     header();
     open_return_path();
@@ -140,7 +140,13 @@ Test(session, sync_is_missing) {
 /* [DST-4] a channel that comes when the others have synchronised already */
 Test(session, late_channel) {
     struct scene s = {0};
-    int fd = begin(&s);
+    open_scene(&s);
+    hello(1);
+    sync_packet(0);
+    send_all(dial(&s));
+    int fd = dial(&s);
+    header();
+    open_return_path();
     ram_start(true);
     command(VMS_CMD_PING, 2, 4); /* its answer tells that the sync is behind us */
     send_all(fd);

@@ -25,8 +25,8 @@ static size_t section_of(struct dst_statistics *st, const struct vms_rec_section
 static void count_page(struct dst_channel *c, const struct vms_record *r) {
     struct dst_statistics *st = &c->session->stats;
     uint64_t at = (uint64_t)r->u.page.block_index << 40 | r->u.page.offset >> 10;
-    if (!st->rounds || at < c->last_page)
-        st->rounds++;
+    if (!atomic_load_explicit(&st->rounds, memory_order_relaxed) || at < c->last_page)
+        atomic_fetch_add_explicit(&st->rounds, 1, memory_order_relaxed);
     c->last_page = at;
 }
 

@@ -15,6 +15,8 @@ enum vms_code dst_devices_open(struct dst_session *s, struct vms_error *err) {
     if (o->vfio_count == 0 && o->ack == DST_VFIO_ACK_NONE)
         return VMS_OK;
     enum vms_code code = open_devices(s, err);
+    if (code == VMS_OK)
+        dst_lanes_open(s);
     return code == VMS_OK
                ? dst_vfio_records_new(s->vfio, o->ack, o->vfio_multifd, &s->vfio_records, err)
                : code;

@@ -129,7 +129,11 @@ static enum vms_code do_granted(struct src_session *s, const struct src_action *
 
 static enum vms_code do_stop(struct src_session *s, const struct src_action *a,
                              struct src_event *answer, struct vms_error *err) {
+    const struct src_figures *f = src_engine_figures(s->engine);
     (void)a;
+    src_say(s, "switching over: %.1f MiB at %.1f MiB/s, expected downtime %.0f ms",
+            (double)f->pending / 1048576, (double)f->bandwidth / 1048576,
+            (double)f->expected_downtime_ns / 1e6);
     answer->kind = SRC_EV_STOPPED;
     return s->host.guest->ops->stop(s->host.guest->ctx, err);
 }
@@ -182,6 +186,8 @@ static enum vms_code do_write(struct src_session *s, const struct src_action *a,
     struct vms_journal_record r = {
         .journal = a->journal, .role = VMS_ROLE_SOURCE, .generation = a->generation};
     memcpy(r.session, s->id, sizeof r.session);
+    r.postcopy = a->value == 1;
+    s->written = r;
     answer->kind = SRC_EV_WRITTEN;
     if (!s->options.journal)
         return VMS_OK;
@@ -250,6 +256,16 @@ static enum vms_code do_disarm(struct src_session *s, const struct src_action *a
     return VMS_OK;
 }
 
+/* [MIG-25] [MIG-28] Pages that were left here, and cannot follow the guest. */
+static void tell_given_up(struct src_session *s) {
+    if (src_engine_owner(s->engine) == SRC_OWNER_LOST)
+        src_say(s, "given up: the guest is at the destination, and pages of it that were left here "
+                   "cannot follow it");
+    else
+        src_say(s, "given up: the guest is the destination's, and all its pages were sent; whether "
+                   "all have arrived the destination knows");
+}
+
 /* [ENG-25] What is known, and what can be done about it. */
 static enum vms_code do_tell(struct src_session *s, const struct src_action *a,
                              struct src_event *answer, struct vms_error *err) {
@@ -258,6 +274,8 @@ static enum vms_code do_tell(struct src_session *s, const struct src_action *a,
     if (state == SRC_PAUSED)
         src_say(s, "postcopy is paused: the guest is at the destination, pages are left here; make "
                    "the destination listen again, then order \"recover\"");
+    else if (state == SRC_FAILED)
+        tell_given_up(s);
     else if (state == SRC_COMMITTED) /* the connection stands: the destination has the word */
         src_say(s, "in doubt: the destination does not say that the guest runs there; see what it "
                    "says, or resolve it there");
@@ -268,12 +286,24 @@ static enum vms_code do_tell(struct src_session *s, const struct src_action *a,
     return VMS_OK;
 }
 
+/* [HND-16] Every page has arrived: no restart is to say that some were left. */
+static void note_whole(struct src_session *s) {
+    struct vms_error err;
+    bool told = s->written.journal == VMS_JOURNAL_GONE && s->written.postcopy;
+    if (!s->options.journal || !told || src_engine_state(s->engine) != SRC_COMPLETED)
+        return;
+    s->written.postcopy = false;
+    if (vms_journal_write(s->options.journal, &s->written, &err) != VMS_OK)
+        src_say(s, "journal: %s", err.message);
+}
+
 static enum vms_code do_finish(struct src_session *s, const struct src_action *a,
                                struct src_event *answer, struct vms_error *err) {
     struct vms_error ignored;
     (void)a, (void)answer, (void)err;
     src_sender_stop(s);
     s->finished = true;
+    note_whole(s);
     for (uint32_t i = 0; i < s->device_count; i++)
         s->devices[i].ops->cleanup(s->devices[i].ctx);
     if (src_engine_state(s->engine) == SRC_COMPLETED)

@@ -211,7 +211,8 @@ static bool broke_the_rules(const struct vms_error *why) {
 static enum src_settling outcome(const struct inquiry *q) {
     switch (q->record.journal) {
     case VMS_JOURNAL_RELEASED: return SRC_SETTLED_OURS;
-    case VMS_JOURNAL_GONE: return SRC_SETTLED_THEIRS;
+    case VMS_JOURNAL_GONE: /* [HND-16] */
+        return q->record.postcopy ? SRC_SETTLED_LOST : SRC_SETTLED_THEIRS;
     default: return q->broken || broke_the_rules(&q->why) ? SRC_PEER_BROKE : SRC_UNSETTLED;
     }
 }

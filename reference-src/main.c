@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "reference-src/cards.h"
 #include "reference-src/control.h"
 #include "reference-src/devices/vfio.h"
 #include "reference-src/recorded.h"
@@ -21,9 +22,10 @@ struct program {
     struct src_replay *replay;
     const struct vms_guest *guest;
     struct src_vfio *vfio;
-    struct src_device devices[SRC_VFIO_MAX];
+    struct src_cards cards;
+    struct src_device devices[SRC_DEVICES_MAX];
     struct src_report_devices lanes;
-    bool initial[SRC_VFIO_MAX];
+    bool initial[SRC_DEVICES_MAX];
     struct vms_dirty tracker, dirty; /* dirty: with what devices write */
     struct vms_timeline *timeline;
     struct vms_display *display;
@@ -80,6 +82,8 @@ static enum vms_code make_guest(struct program *p, struct vms_error *err) {
         if (code == VMS_OK && p->recorded)
             code = check_blocks(p->guest, p->recorded, err);
     }
+    if (code == VMS_OK)
+        code = src_cards_add(&p->cards, o, &p->guest, err);
     if (!o->machine)
         o->machine = "vmstream";
     return code == VMS_OK ? p->guest->ops->run(p->guest->ctx, err) : code;
@@ -116,13 +120,43 @@ static enum vms_code make_vfio(struct program *p, struct src_session_host *host,
         p->initial[i] = src_vfio_has_initial(p->vfio, i);
     }
     host->guest = src_vfio_guest(p->vfio);
+    host->device_count = o->vfio_count;
+    return VMS_OK;
+}
+
+/* ---- vDPA devices: behind the VFIO devices, and laid over their tracker ---- */
+
+static enum vms_code make_vdpa(struct program *p, struct src_session_host *host,
+                               struct vms_error *err) {
+    const struct src_options *o = &p->options;
+    uint32_t first = 1 + (uint32_t)host->device_count;
+    enum vms_code code = VMS_OK;
+    if (!o->vdpa_count)
+        return VMS_OK;
+    if (!p->dirty.ops)
+        code = vms_dirty_new(o->dirty, p->guest, &p->dirty, err);
+    if (code == VMS_OK)
+        code = src_cards_start(&p->cards, o, first, &host->guest, &p->dirty, err);
+    for (size_t i = 0; i < o->vdpa_count && code == VMS_OK; i++)
+        p->devices[host->device_count++] = src_vdpa_device(p->cards.vdpa, i);
+    return code;
+}
+
+static enum vms_code make_devices(struct program *p, struct src_session_host *host,
+                                  struct vms_error *err) {
+    if (p->options.vfio_count + p->options.vdpa_count >= SRC_DEVICES_MAX)
+        return vms_error_set(err, VMS_E_MISUSE, "too many devices");
+    if (make_vfio(p, host, err) != VMS_OK || make_vdpa(p, host, err) != VMS_OK)
+        return err->code;
+    if (host->device_count == 0)
+        return VMS_OK;
     host->dirty = &p->dirty;
     host->devices = p->devices;
-    host->device_count = o->vfio_count;
     host->initial = p->initial;
     host->watch = src_report_watch;
     host->watch_ctx = &p->lanes;
     p->lanes.vfio = p->vfio;
+    p->lanes.vdpa = p->cards.vdpa;
     p->lanes.timeline = p->timeline;
     return VMS_OK;
 }
@@ -137,11 +171,12 @@ static enum vms_code start(struct program *p, struct vms_error *err) {
     struct vms_timeline_options t = {.end = VMS_END_SOURCE, .started_unix_s = time(NULL)};
     struct src_session_host host = {.guest = p->guest};
     p->timeline = host.timeline = vms_timeline_new(&t, vms_display_now());
-    if (make_vfio(p, &host, err) != VMS_OK)
+    if (make_devices(p, &host, err) != VMS_OK)
         return err->code;
     p->session = src_session_new(&p->options, &host, err);
     if (!p->session)
         return err->code;
+    p->lanes.session = p->session;
     struct vms_display_options d = {.fd = p->options.quiet ? -1 : STDERR_FILENO,
                                     .program = "reference-src",
                                     .refresh = refresh,
@@ -182,6 +217,14 @@ static void explain(const struct program *p) {
         fprintf(stderr, "reference-src: %s; %s\n", src_state_name(o->state), where_is_it(o->owner));
 }
 
+/* [VDEV-15] */
+static void explain_lost(const struct program *p) {
+    const struct vms_error *lost = p->vfio ? src_vfio_lost(p->vfio) : NULL;
+    if (lost && lost->code && p->outcome.owner == SRC_OWNER_OURS)
+        fprintf(stderr, "reference-src: %s: %s; the guest runs without it\n",
+                vms_code_name(lost->code), lost->message);
+}
+
 /* A guest that is ours has to be as it was: its pages check themselves. */
 static void check_vm(struct program *p) {
     struct vms_vm_report r;
@@ -189,7 +232,9 @@ static void check_vm(struct program *p) {
     if (!p->vm || p->outcome.owner != SRC_OWNER_OURS ||
         p->guest->ops->stop(p->guest->ctx, &err) != VMS_OK)
         return;
-    if (vms_vm_check(p->vm, &r, &err) != VMS_OK && !p->outcome.error.code)
+    bool good =
+        vms_vm_check(p->vm, &r, &err) == VMS_OK && src_cards_check(&p->cards, &err) == VMS_OK;
+    if (!good && !p->outcome.error.code)
         p->outcome.error = err;
 }
 
@@ -199,6 +244,7 @@ static void clean_up(struct program *p) {
     src_session_free(p->session);
     if (p->dirty.ops)
         p->dirty.ops->free(p->dirty.ctx);
+    src_cards_free(&p->cards);
     src_vfio_free(p->vfio);
     src_replay_free(p->replay);
     src_recorded_free(p->recorded);
@@ -222,6 +268,8 @@ static int simulate(const struct src_options *o, char **argv) {
     bool simulated = false;
     for (size_t i = 0; i < o->vfio_count; i++)
         simulated |= strncmp(o->vfio[i], "sim:", 4) == 0;
+    for (size_t i = 0; i < o->vdpa_count; i++)
+        simulated |= strncmp(o->vdpa[i], "sim:", 4) == 0;
     if (!simulated || vms_vfio_simulate(argv, &err) == VMS_OK)
         return -1;
     fprintf(stderr, "reference-src: %s\n", err.message);
@@ -257,6 +305,7 @@ int main(int argc, char **argv) {
         status = status ? status : 3;
     }
     explain(p);
+    explain_lost(p);
     clean_up(p);
     free(p);
     return status;

@@ -22,6 +22,10 @@ static const char HELP[] =
     "  --huge-pages              recorded guest: blocks of whole 2 MiB pages in huge pages\n"
     "  --vfio SPEC               a VFIO device that migrates, too: [sim:]PATH[,id=IDSTR]; "
     "repeatable\n"
+    "  --vfio-multifd            QEVM: what they have when they are stopped goes over all "
+    "channels\n"
+    "  --vdpa SPEC               a network card in the guest on that vDPA device, likewise\n"
+    "  --no-early-state          send all state of vDPA devices when the guest has stopped\n"
     "  --machine NAME            machine type to announce (default: vmstream, or as recorded)\n"
     "  --dialect D               what QEMU receives: 7.2 or qemu=9.0,machine=7.2,...\n"
     "\n"
@@ -44,6 +48,7 @@ static const char HELP[] =
     "  --ready-s N, --settle-s N to wait for READY (60), and for the end's answer (60)\n"
     "  --reconnect S             try for S seconds to connect again after a cut; 0: by order only\n"
     "  --timeout S               give up on a peer that takes no data (default 300; 0: never)\n"
+    "  --keepalive S             native: longest silence of this end; a longer one is a cut (10)\n"
     "\n"
     "Security\n"
     "  --tls-creds DIR           certificates for tls:, file names as QEMU's tls-creds-x509\n"
@@ -86,6 +91,9 @@ enum option_id {
     O_TOUCH,
     O_HUGE_PAGES,
     O_VFIO,
+    O_VFIO_MULTIFD,
+    O_VDPA,
+    O_NO_EARLY_STATE,
     O_MACHINE,
     O_DIALECT,
     O_CHANNELS,
@@ -107,6 +115,7 @@ enum option_id {
     O_SETTLE,
     O_RECONNECT,
     O_TIMEOUT,
+    O_KEEPALIVE,
     O_TLS_CREDS,
     O_TLS_HOSTNAME,
     O_PSK,
@@ -137,6 +146,9 @@ static const struct option OPTIONS[] = {
     WITH("touch", O_TOUCH),
     WITHOUT("huge-pages", O_HUGE_PAGES),
     WITH("vfio", O_VFIO),
+    WITHOUT("vfio-multifd", O_VFIO_MULTIFD),
+    WITH("vdpa", O_VDPA),
+    WITHOUT("no-early-state", O_NO_EARLY_STATE),
     WITH("machine", O_MACHINE),
     WITH("dialect", O_DIALECT),
     WITH("channels", O_CHANNELS),
@@ -159,6 +171,7 @@ static const struct option OPTIONS[] = {
     WITH("settle-s", O_SETTLE),
     WITH("reconnect", O_RECONNECT),
     WITH("timeout", O_TIMEOUT),
+    WITH("keepalive", O_KEEPALIVE),
     WITH("tls-creds", O_TLS_CREDS),
     WITH("tls-hostname", O_TLS_HOSTNAME),
     WITH("psk", O_PSK),
@@ -292,16 +305,17 @@ static int parse_count(int option, const char *text, struct src_options *o) {
     case O_LIMIT: o->limit_ms = n * 1000; break;
     case O_READY: o->ready_ms = n * 1000; break;
     case O_SETTLE: o->settle_ms = n * 1000; break;
+    case O_KEEPALIVE: o->keepalive_ms = (int)n * 1000; break;
     case O_RECONNECT: o->reconnect_ms = (int)n * 1000; break;
     default: o->timeout_ms = n ? (int)n * 1000 : -1; break;
     }
     return -1;
 }
 
-static int add_vfio(const char *value, struct src_options *o) {
-    if (o->vfio_count == SRC_VFIO_MAX)
+static int add_device(const char *value, const char **list, size_t *count) {
+    if (*count == SRC_VFIO_MAX)
         return usage("too many devices", value);
-    o->vfio[o->vfio_count++] = value;
+    list[(*count)++] = value;
     return -1;
 }
 
@@ -318,7 +332,9 @@ static int take_text(int option, const char *value, struct src_options *o) {
     case O_CONTROL: o->control = value; return -1;
     case O_JOURNAL: o->journal = value; return -1;
     case O_REPORT: o->report = value; return -1;
-    case O_VFIO: return add_vfio(value, o);
+    case O_VFIO_MULTIFD: o->vfio_multifd = true; return -1;
+    case O_VFIO: return add_device(value, o->vfio, &o->vfio_count);
+    case O_VDPA: return add_device(value, o->vdpa, &o->vdpa_count);
     case O_WIRE: return parse_either(value, "native", "qevm", &o->native);
     case O_DIALECT: return parse_dialect(value, &o->dialect);
     case O_SCHEDULER: return parse_scheduler(value, o);
@@ -333,6 +349,7 @@ static int take_text(int option, const char *value, struct src_options *o) {
 
 static int take(int option, const char *value, struct src_options *o) {
     switch (option) {
+    case O_NO_EARLY_STATE: o->no_early_state = true; return -1;
     case O_HUGE_PAGES: o->huge_pages = true; return -1;
     case O_NO_RETURN_PATH: o->no_return_path = true; return -1;
     case O_POSTCOPY: o->postcopy = true; return -1;
@@ -380,6 +397,10 @@ static const char *objection(const struct src_options *o) {
         return "postcopy and --switchover-ack want a return path";
     if (o->vfio_count && o->postcopy)
         return "VFIO devices do not migrate in postcopy";
+    if (o->vdpa_count && o->postcopy) /* [VDPA-19] */
+        return "vDPA devices do not migrate in postcopy";
+    if (o->vdpa_count && (!o->vm || !o->native))
+        return "--vdpa wants --vm, and --wire native";
     if (o->preempt && !o->postcopy)
         return "--preempt wants --postcopy";
     if (!o->native && (o->has_suite || o->pack || o->journal))

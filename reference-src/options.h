@@ -31,6 +31,10 @@ struct src_options {
     uint32_t touch;                 /* recorded guest: pages a second that are written meanwhile */
     const char *vfio[SRC_VFIO_MAX]; /* devices, as vms_vfio_spec has them */
     size_t vfio_count;
+    bool vfio_multifd;              /* QEVM: their last state in packets on the multifd channels */
+    const char *vdpa[SRC_VFIO_MAX]; /* vDPA devices, likewise */
+    size_t vdpa_count;
+    bool no_early_state;        /* all state of vDPA devices goes at the end */
     const char *machine;        /* name in CONFIGURATION, HELLO */
     struct vms_dialect dialect; /* of the destination; QEVM */
 
@@ -64,6 +68,7 @@ struct src_options {
     const char *control; /* unix:PATH */
     const char *report;
     int timeout_ms;   /* for each wait on the peer; -1: none */
+    int keepalive_ms; /* natively, our longest silence that is no cut (SES-25); 0: 10 s */
     int reconnect_ms; /* to try for after a cut; 0: only by order; -1: 60 s, QEVM with --control 0
                        */
     uint64_t ready_ms, settle_ms, limit_ms;

@@ -37,10 +37,14 @@ Test(options, everything) {
     cr_assert_eq(parse(BASE "--pack zstd:adaptive", &o), -1);
     cr_expect_eq(o.pack_level, 0);
     cr_expect(o.postcopy_after == -1 && o.downtime_ms == 300);
+    cr_assert_eq(parse(BASE "--vdpa sim:a --vdpa /dev/b,id=c --no-early-state", &o), -1);
+    cr_expect(o.vdpa_count == 2 && o.no_early_state);
     cr_assert_eq(parse("--resolve theirs --journal j", &o), -1);
     cr_expect_eq(o.resolve, SRC_RESOLVE_THEIRS);
     cr_assert_eq(parse("--inquire --journal j --connect unix:a --psk k", &o), -1);
     cr_expect(o.inquire && !o.resolve);
+    cr_assert_eq(parse(BASE "--keepalive 3", &o), -1);
+    cr_expect_eq(o.keepalive_ms, 3000);
     cr_assert_eq(parse(BASE "--dirty uffd-wp", &o), -1);
     cr_expect_eq(o.dirty, VMS_DIRTY_UFFD_WP);
     cr_assert_eq(parse(BASE "--dirty best", &o), -1);
@@ -58,6 +62,8 @@ Test(options, wrong, .init = cr_redirect_stderr) {
         BASE "--bandwidth -1",
         BASE "--bandwidth 99999999999T",
         BASE "--wire morse",
+        BASE "--vdpa a --postcopy", /* [VDPA-19] */
+        QEVM "--vdpa a",            /* [VDPA-25] */
         BASE "--pack zstd:20",
         BASE "--pack zstd:",
         BASE "--pack gzip",

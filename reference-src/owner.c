@@ -15,6 +15,8 @@ static void on_event(void *ctx, const struct src_event *event, const struct vms_
 static void on_request(void *ctx, uint32_t block, uint64_t offset, uint64_t length) {
     struct src_session *s = ctx;
     src_ram_request(&s->devices[0], block, offset, length);
+    if (s->options.preempt)
+        return;                   /* somebody does nothing but wait for it */
     pthread_mutex_lock(&s->lock); /* the sender may be pausing */
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/urgency.h"
 #include "reference-src/session_impl.h"
 
-/* The sender of the last pages: a thread from POSTCOPY_RUN until all are out, or the next cut. */
+/*
+ * The sender of the last pages: a thread from POSTCOPY_RUN until all are out, or the next cut. With
+ * a preempt channel another one beside it sends what is asked for, so that a requested page never
+ * stands behind a channel that is full [MIG-23] [PRE-5].
+ */
 
 static bool is_stopped(struct src_session *s, uint64_t *bandwidth) {
     pthread_mutex_lock(&s->lock);
@@ -37,21 +42,72 @@ static void tell(struct src_session *s, enum vms_code code, const struct vms_err
     src_push(s, &item);
 }
 
-static void *sender_thread(void *ctx) {
-    struct src_session *s = ctx;
-    struct vms_error err = {0};
+static void note_served(struct src_session *s, const struct src_ram_sent *sent) {
+    if (sent->waited_ns)
+        vms_timeline_observe(s->host.timeline, VMS_LATENCY_REQUEST, sent->waited_ns);
+}
+
+/* ---- what is asked for ---- */
+
+struct server {
+    struct src_session *session;
+    pthread_t thread;
+    enum vms_code code;
+    struct vms_error err;
+};
+
+static void *serve_thread(void *ctx) {
+    struct server *server = ctx;
+    struct src_session *s = server->session;
+    struct src_ram_sent sent = {.more = true};
+    vms_thread_urgent();
+    while (sent.more && server->code == VMS_OK) {
+        server->code = src_ram_send_requested(&s->devices[0], &s->wire, &sent, &server->err);
+        note_served(s, &sent);
+    }
+    if (server->code != VMS_OK)
+        src_ram_halt(&s->devices[0], true);
+    return NULL;
+}
+
+/* ---- all others ---- */
+
+static enum vms_code push(struct src_session *s, struct vms_error *err) {
     struct src_ram_sent sent = {.more = true};
     uint64_t bandwidth, at = 0;
     enum vms_code code = VMS_OK;
-    while (sent.more && code == VMS_OK) {
-        if (is_stopped(s, &bandwidth))
-            return NULL;
-        code = src_ram_send_next(&s->devices[0], &s->wire, s->options.preempt, &sent, &err);
-        if (sent.waited_ns)
-            vms_timeline_observe(s->host.timeline, VMS_LATENCY_REQUEST, sent.waited_ns);
+    while (sent.more && code == VMS_OK && !is_stopped(s, &bandwidth)) {
+        code = s->options.preempt ? src_ram_send_others(&s->devices[0], &s->wire, &sent, err)
+                                  : src_ram_send_next(&s->devices[0], &s->wire, &sent, err);
+        note_served(s, &sent);
         if (!sent.urgent)
             pace(s, bandwidth, sent.bytes, &at);
     }
+    return code;
+}
+
+static enum vms_code push_and_serve(struct src_session *s, struct vms_error *err) {
+    struct server server = {.session = s};
+    if (pthread_create(&server.thread, NULL, serve_thread, &server) != 0)
+        return vms_error_set(err, VMS_E_NO_MEMORY, "a thread");
+    enum vms_code code = push(s, err);
+    if (code != VMS_OK)
+        src_ram_halt(&s->devices[0], true);
+    pthread_join(server.thread, NULL);
+    if (code == VMS_OK && server.code != VMS_OK) {
+        code = server.code;
+        *err = server.err;
+    }
+    return code;
+}
+
+static void *sender_thread(void *ctx) {
+    struct src_session *s = ctx;
+    struct vms_error err = {0};
+    uint64_t bandwidth;
+    enum vms_code code = s->options.preempt ? push_and_serve(s, &err) : push(s, &err);
+    if (is_stopped(s, &bandwidth))
+        return NULL;
     if (code == VMS_OK)
         code = s->wire.ops->flush(s->wire.ctx, &err);
     tell(s, code, &err);
@@ -62,6 +118,7 @@ void src_sender_start(struct src_session *s) {
     struct vms_error err;
     src_sender_stop(s);
     s->stop_sender = false;
+    src_ram_halt(&s->devices[0], false);
     s->has_sender = pthread_create(&s->sender, NULL, sender_thread, s) == 0;
     if (s->has_sender)
         return;
@@ -76,6 +133,7 @@ void src_sender_stop(struct src_session *s) {
     s->stop_sender = true;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    src_ram_halt(&s->devices[0], true);
     pthread_join(s->sender, NULL);
     s->has_sender = false;
 }

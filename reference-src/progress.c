@@ -24,6 +24,52 @@ uint32_t src_lane(struct src_session *s, uint32_t device) {
                              s->devices[device].about.idstr);
 }
 
+/* ---- what the switchover waits for ---- */
+
+static const char *reason_to_wait(uint32_t kind) {
+    return kind == 2 ? "the destination has not mapped all of the guest's memory for it"
+                     : "the destination has not loaded its initial data";
+}
+
+/* Nothing else is left to wait for. */
+static bool else_ready(const struct src_session *s) {
+    const struct src_figures *f = &s->figures;
+    return s->state == SRC_PRECOPY && f->threshold && f->pending <= f->threshold;
+}
+
+static uint32_t waits_for(const struct src_session *s) {
+    const struct src_figures *f = &s->figures;
+    return else_ready(s) && f->waiting_for < s->device_count ? f->waiting_for : SRC_NO_DEVICE;
+}
+
+/* [ACK-11] Nothing on the wire tells a mechanism from the other: the waiting does. */
+static void tell_acks(struct src_session *s) {
+    struct vms_dialect d = s->options.dialect;
+    if (s->acks_told == s->figures.acks || !s->figures.acks || !else_ready(s))
+        return;
+    s->acks_told = s->figures.acks;
+    vms_dialect_learn_machine(&d, vms_str(s->options.machine));
+    src_say(s, "the switchover waits for %llu switchover acknowledgement%s; mechanism %s here",
+            (unsigned long long)s->figures.acks, s->figures.acks > 1 ? "s" : "",
+            d.ack_legacy == VMS_ON ? "legacy" : "new");
+}
+
+void src_tell_waiting(struct src_session *s) {
+    uint32_t device = waits_for(s);
+    tell_acks(s);
+    bool same_wait = s->state == SRC_PRECOPY && s->figures.waiting_for == s->waits_for;
+    if (device == s->waits_for || (device == SRC_NO_DEVICE && same_wait))
+        return;
+    if (s->waits_for != SRC_NO_DEVICE)
+        src_say(s, "the switchover has waited %.3f s for %s",
+                (double)(src_now_ns() - s->waits_ns) / 1e9, s->devices[s->waits_for].about.idstr);
+    if (device != SRC_NO_DEVICE)
+        src_say(s, "the switchover waits for %s: %s", s->devices[device].about.idstr,
+                reason_to_wait(s->devices[device].about.kind));
+    s->waits_for = device;
+    s->waits_ns = src_now_ns();
+}
+
 /* ---- facts ---- */
 
 static void fact(struct src_session *s, const char *key, const char *value) {
@@ -107,8 +153,10 @@ void src_session_refresh(struct src_session *s, uint64_t now_ns) {
     if (s->figures.expected_downtime_ns != UINT64_MAX) /* not known yet */
         gauges.expected_downtime_ns = s->figures.expected_downtime_ns;
     gauges.throttle = s->figures.throttle;
+    uint32_t awaited = s->figures.waiting_for;
     gauges.pending = pending(s->state, s->figures.pending, ram.dirty_bytes);
     pthread_mutex_unlock(&s->lock);
+    gauges.waiting_for = src_lane(s, awaited);
     gauges.total = ram.total_bytes;
     gauges.rounds = (uint32_t)ram.passes;
     vms_timeline_gauges(s->host.timeline, &gauges);

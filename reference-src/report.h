@@ -2,14 +2,18 @@
 #ifndef REFERENCE_SRC_REPORT_H
 #define REFERENCE_SRC_REPORT_H
 
+#include "reference-src/devices/vdpa.h"
 #include "reference-src/devices/vfio.h"
 #include "reference-src/session.h"
 
-/** Lanes of VFIO devices: what was told of each already. Begins zeroed, with the two pointers. */
+/** Lanes of devices: what was told of each already. Begins zeroed, with the pointers. */
 struct src_report_devices {
     const struct src_vfio *vfio; /* NULL: none */
+    const struct src_vdpa *vdpa; /* likewise */
     struct vms_timeline *timeline;
+    struct src_session *session; /* that is noted to; NULL: none */
     struct src_vfio_figures told[SRC_VFIO_MAX];
+    struct src_vdpa_figures told_vdpa[SRC_VFIO_MAX];
 };
 
 /**

@@ -17,6 +17,11 @@ static const struct {
     [SRC_SETTLED_OURS] = {"ours; its memory went with the program that ran it, start it anew", "",
                           0},
     [SRC_SETTLED_THEIRS] = {"theirs; it may never be started here", "", 0},
+    [SRC_SETTLED_LOST] =
+        {"theirs, by postcopy; pages that were left here went with the program that "
+         "had them: the guest is lost unless the destination has all of it; it may "
+         "never be started here",
+         "", 0},
     [SRC_UNSETTLED] = {"still in doubt",
                        "; see that the destination runs, or runs again with --answer, and ask "
                        "again; or find out which end has the guest, then --resolve",
@@ -62,7 +67,7 @@ static enum src_settling decide(const struct src_options *o, const struct vms_jo
     free(engine);
     if (code != VMS_OK || write_record(o->journal, *r, &actions, why) != VMS_OK)
         return SRC_UNSETTLED;
-    return ours ? SRC_SETTLED_OURS : SRC_SETTLED_THEIRS;
+    return ours ? SRC_SETTLED_OURS : r->postcopy ? SRC_SETTLED_LOST : SRC_SETTLED_THEIRS;
 }
 
 /* A broken rule is worse than a doubt, and a doubt than nothing. */
@@ -84,7 +89,9 @@ static void found(void *ctx, const struct vms_journal_record *r) {
     case VMS_JOURNAL_COMMITTED:
     case VMS_JOURNAL_LOST: settle(ctx, r); break;
     case VMS_JOURNAL_RELEASED: say(r, "ours already", "", ""); break;
-    case VMS_JOURNAL_GONE: say(r, "theirs already", "", ""); break;
+    case VMS_JOURNAL_GONE: /* [HND-16] */
+        say(r, r->postcopy ? OUTCOMES[SRC_SETTLED_LOST].text : "theirs already", "", "");
+        break;
     default: say(r, "was never handed over: ours", "", ""); break;
     }
 }

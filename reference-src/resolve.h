@@ -9,8 +9,9 @@
 enum src_settling {
     SRC_SETTLED_OURS,
     SRC_SETTLED_THEIRS,
-    SRC_UNSETTLED,  /* still in doubt: not reached, no answer, or nothing could be made durable */
-    SRC_PEER_BROKE, /* still in doubt: the destination said what the rules do not allow */
+    SRC_SETTLED_LOST, /* settled: theirs, and pages of it went with the program that had them */
+    SRC_UNSETTLED,    /* still in doubt: not reached, no answer, or nothing could be made durable */
+    SRC_PEER_BROKE,   /* still in doubt: the destination said what the rules do not allow */
     SRC_SETTLINGS,
 };
 

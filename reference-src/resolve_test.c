@@ -17,6 +17,7 @@
 
 enum {
     GENERATION = 7,
+    SILENCE_MS = 4321, /* --keepalive */
 };
 
 struct desk {
@@ -33,6 +34,7 @@ static void desk_open(struct desk *d) {
     d->options.connect = d->uri;
     d->options.quiet = true;
     d->options.reconnect_ms = 0;
+    d->options.keepalive_ms = SILENCE_MS;
 }
 
 static void desk_close(struct desk *d) {
@@ -55,15 +57,20 @@ static void path_of(const struct desk *d, uint8_t id, const char *suffix, char o
 }
 
 /* LOST: a file that was cut off. */
-static void put(const struct desk *d, uint8_t id, enum vms_journal journal) {
+static void put_moved(const struct desk *d, uint8_t id, enum vms_journal journal, bool postcopy) {
     struct vms_journal_record r = record(id);
     struct vms_error err;
     char path[160];
+    r.postcopy = postcopy;
     r.journal = journal == VMS_JOURNAL_LOST ? VMS_JOURNAL_COMMITTED : journal;
     cr_assert_eq(vms_journal_write(d->dir, &r, &err), VMS_OK, "%s", err.message);
     path_of(d, id, ".journal", path);
     if (journal == VMS_JOURNAL_LOST)
         cr_assert_eq(truncate(path, 30), 0, "%s", path);
+}
+
+static void put(const struct desk *d, uint8_t id, enum vms_journal journal) {
+    put_moved(d, id, journal, false);
 }
 
 static enum vms_journal get(const struct desk *d, uint8_t id) {
@@ -129,7 +136,8 @@ struct peer {
     uint8_t session[16];
     struct vms_listener *listener;
     pthread_t thread;
-    bool asked; /* an inquiry about that session */
+    bool asked;          /* an inquiry about that session */
+    uint32_t silence_ms; /* that its hello allows itself (SES-25) */
     uint64_t committed;
 };
 
@@ -139,6 +147,7 @@ static enum vms_code on_hello(void *ctx, const struct vms_native_hello *hello, u
     (void)device;
     if (p->answer.refusals && p->answer.refusals--)
         return vms_error_set(err, VMS_E_SESSION_ID, "ask again");
+    p->silence_ms = hello->keepalive_ms;
     p->asked = hello->form == VMS_FORM_INQUIRY &&
                memcmp(hello->who.session, p->session, sizeof p->session) == 0;
     return VMS_OK;
@@ -258,6 +267,7 @@ Test(inquire, answers, .timeout = 60) {
         cr_expect_eq(src_resolve_journals(&d.options), cases[i].status, "case %zu", i);
         peer_stop(&p);
         cr_expect(p.asked, "case %zu", i);
+        cr_expect_eq(p.silence_ms, SILENCE_MS);
         cr_expect_eq(p.committed, cases[i].before == VMS_JOURNAL_LOST ? 0 : GENERATION);
         cr_expect_eq(get(&d, 5), cases[i].after, "case %zu: %s", i, vms_journal_name(get(&d, 5)));
         desk_close(&d);
@@ -279,4 +289,101 @@ Test(inquire, nobody, .init = cr_redirect_stderr) {
     cr_expect_eq(why.code, VMS_E_CONNECT, "%s", why.message);
     cr_expect_eq(get(&d, 5), VMS_JOURNAL_COMMITTED);
     desk_close(&d);
+}
+
+/* ---- by postcopy ---- */
+
+/* What the program says from here on goes into a file of the desk. */
+static void overhear(const struct desk *d, char path[160]) {
+    (void)snprintf(path, 160, "%s/log", d->dir);
+    cr_assert_not_null(freopen(path, "we", stderr));
+    (void)setvbuf(stderr, NULL, _IOLBF, 0);
+}
+
+static unsigned times_said(const char *path, const char *words) {
+    char text[4096] = "";
+    unsigned n = 0;
+    FILE *f = fopen(path, "re");
+    cr_assert_not_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    (void)fclose(f);
+    for (const char *at = text; (at = strstr(at, words)); at += strlen(words))
+        n++;
+    return n;
+}
+
+static bool moved_before_its_memory(const struct desk *d, uint8_t id) {
+    struct vms_journal_record r = record(id);
+    struct vms_error err;
+    cr_assert_eq(vms_journal_read(d->dir, &r, &err), VMS_OK, "%s", err.message);
+    return r.postcopy;
+}
+
+static const char LOST[] = "theirs, by postcopy; pages that were left here";
+
+/*
+ * [HND-16] By order: of what went by postcopy pages are lost, and of what had gone already they may
+ * be; a record GONE that was taken back, and what comes back here, lost none. It stays in the
+ * journal: who asks again hears it again.
+ */
+Test(resolve, by_postcopy) {
+    static const struct {
+        enum vms_journal journal;
+        bool postcopy;
+    } left[] = {{VMS_JOURNAL_COMMITTED, true},
+                {VMS_JOURNAL_GONE, true},
+                {VMS_JOURNAL_COMMITTED, false},
+                {VMS_JOURNAL_GONE, false}};
+    struct desk d;
+    char log[160];
+    desk_open(&d);
+    overhear(&d, log);
+    d.options.resolve = SRC_RESOLVE_THEIRS;
+    for (uint8_t i = 0; i < 4; i++)
+        put_moved(&d, i, left[i].journal, left[i].postcopy);
+    cr_expect_eq(src_resolve_journals(&d.options), 0);
+    cr_expect_eq(times_said(log, LOST), 2);
+    cr_expect_eq(times_said(log, "theirs; it may never be started here"), 1);
+    cr_expect_eq(times_said(log, "theirs already"), 1);
+    for (uint8_t i = 0; i < 4; i++)
+        cr_expect_eq(moved_before_its_memory(&d, i), left[i].postcopy);
+    cr_expect_eq(src_resolve_journals(&d.options), 0);
+    cr_expect_eq(times_said(log, LOST), 4);
+
+    d.options.resolve = SRC_RESOLVE_OURS;
+    put_moved(&d, 0, VMS_JOURNAL_COMMITTED, true);
+    put_moved(&d, 1, VMS_JOURNAL_GONE, false);
+    cr_expect_eq(src_resolve_journals(&d.options), 0);
+    cr_expect_eq(times_said(log, LOST), 4);
+    cr_expect_eq(times_said(log, "ours; its memory went with the program"), 1);
+    desk_close(&d);
+}
+
+/* [HND-16] By asking: the destination has started it, and pages of it are nowhere. */
+Test(inquire, by_postcopy, .timeout = 60) {
+    static const struct {
+        struct answer answer;
+        enum vms_journal after;
+        unsigned lost;
+    } cases[] = {
+        {{VMS_NATIVE_RUNNING, GENERATION, 0}, VMS_JOURNAL_GONE, 1},
+        {{VMS_NATIVE_NOT_STARTED, GENERATION, 0}, VMS_JOURNAL_RELEASED, 0},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct desk d;
+        struct peer p = {.answer = cases[i].answer};
+        char log[160];
+        desk_open(&d);
+        overhear(&d, log);
+        d.options.inquire = true;
+        d.options.settle_ms = 20000;
+        put_moved(&d, 5, VMS_JOURNAL_COMMITTED, true);
+        memset(p.session, 5, sizeof p.session);
+        peer_start(&p, &d);
+        cr_expect_eq(src_resolve_journals(&d.options), 0);
+        peer_stop(&p);
+        cr_expect_eq(get(&d, 5), cases[i].after);
+        cr_expect_eq(times_said(log, LOST), cases[i].lost);
+        desk_close(&d);
+    }
 }

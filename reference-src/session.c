@@ -92,6 +92,7 @@ static void publish(struct src_session *s) {
     s->owner = src_engine_owner(s->engine);
     s->figures = *src_engine_figures(s->engine);
     pthread_mutex_unlock(&s->lock);
+    src_tell_waiting(s);
     if (state == s->shown)
         return;
     s->shown = state;
@@ -105,12 +106,27 @@ static void mark_device(struct src_session *s, enum vms_timeline_event event,
                        NULL);
 }
 
+/* QEMU's wire does not tell whose it is. */
+static void tell_grant(struct src_session *s, const struct src_event *e) {
+    bool named = s->options.native && e->device > 0 && e->device < s->device_count;
+    mark_device(s, VMS_EVENT_ACK, e);
+    if (named)
+        src_say(s, "%s: acknowledged, generation %llu", s->devices[e->device].about.idstr,
+                (unsigned long long)e->generation);
+    else if (!s->options.native)
+        src_say(s, "a switchover acknowledgement has come");
+}
+
+void src_session_note(struct src_session *s, const char *text) {
+    src_say(s, "%s", text);
+}
+
 static void mark_event(struct src_session *s, const struct src_event *e) {
     switch (e->kind) {
     case SRC_EV_CONNECTED: src_mark(s, VMS_EVENT_CONNECTED, 0); break;
     case SRC_EV_STOPPED: src_mark(s, VMS_EVENT_STOPPED, 0); break;
     case SRC_EV_REQUEST: mark_device(s, VMS_EVENT_REQUEST, e); break;
-    case SRC_EV_GRANT: mark_device(s, VMS_EVENT_ACK, e); break;
+    case SRC_EV_GRANT: tell_grant(s, e); break;
     case SRC_EV_READY: src_mark(s, VMS_EVENT_READY, e->generation); break;
     case SRC_EV_RUNNING: src_mark(s, VMS_EVENT_RUNNING, 0); break;
     case SRC_EV_SHUT:

@@ -70,5 +70,7 @@ bool src_is_cut(enum vms_code code);
 const char *src_phase_name(enum src_state state);
 /** Counters and gauges into the timeline. From any thread. */
 void src_session_refresh(struct src_session *session, uint64_t now_ns);
+/** A line for people: standard error, unless quiet, and the timeline. From the session's thread. */
+void src_session_note(struct src_session *session, const char *text);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef REFERENCE_SRC_SESSION_IMPL_H
 #define REFERENCE_SRC_SESSION_IMPL_H
 
+#include "host/journal.h"
 #include "host/uri.h"
 #include "reference-src/devices/ram.h"
 #include "reference-src/session.h"
@@ -59,8 +60,12 @@ struct src_session {
     bool postcopy_ordered; /* --postcopy-after */
     uint8_t id[16];        /* session id; journal */
     bool has_id;
-    struct vms_error error; /* the first failure */
+    struct vms_journal_record written; /* as last given to the journal */
+    struct vms_error error;            /* the first failure */
     enum src_state shown;
+    uint32_t waits_for;    /* told: the device that the switchover waits for; SRC_NO_DEVICE: none */
+    uint64_t waits_ns;     /* since */
+    uint64_t acks_told;    /* QEVM: how many acknowledgements were said to be missing */
     uint64_t passes;       /* told to the timeline */
     uint64_t device_bytes; /* of devices beside RAM, given to the wire */
 
@@ -108,6 +113,8 @@ void src_release_waiting(struct src_session *s);
 /* progress.c */
 /** The lane of a device; VMS_NO_LANE for RAM and none. */
 uint32_t src_lane(struct src_session *s, uint32_t device);
+/** [VDPA-24] Says what the switchover waits for, and when that is over. */
+void src_tell_waiting(struct src_session *s);
 /** What is known from the start, and once the hellos are through. */
 void src_facts(struct src_session *s);
 void src_facts_agreed(struct src_session *s);

@@ -29,6 +29,8 @@ static void configure(const struct src_session *s, struct src_config *c) {
         .device_count = s->device_count,
         .after_setup = {true},
     };
+    for (uint32_t i = 1; i < s->device_count; i++)
+        c->awaits_grant[i] = s->devices[i].about.kind == 2;
     for (uint32_t i = 1; i < s->device_count && s->host.initial; i++)
         c->initial_data[i] = s->host.initial[i - 1];
     struct vms_dialect d = o->dialect;
@@ -88,6 +90,7 @@ struct src_session *src_session_new(const struct src_options *options,
     s->options = *options;
     s->host = *host;
     s->postcopy_bandwidth = options->postcopy_bandwidth;
+    s->waits_for = SRC_NO_DEVICE;
     (void)snprintf(s->uri, sizeof s->uri, "%s", options->connect);
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_init(&clock);

@@ -76,6 +76,8 @@ struct src_wire_stats {
     size_t channel_count;
     struct src_channel_stats channels[20];
     uint64_t bytes_in; /* back */
+    uint64_t unacked;  /* octets that were given to a channel, and the peer has not acknowledged */
+    uint64_t rtt_ns;   /* 0: not known */
 };
 
 /** All members are set. Each returns VMS_OK or a code with *err filled; a cut is also an event. */

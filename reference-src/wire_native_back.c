@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/urgency.h"
 #include "reference-src/wire_native_internal.h"
 
 /* What the destination says, as the engine takes it. */
@@ -44,6 +45,15 @@ static enum vms_code on_request(struct wire_native *w, const struct vms_native_p
     return VMS_OK;
 }
 
+/* [HND-1] START and COMMIT are the source's. [MIG-7] Data does not travel back; END neither. */
+static enum vms_code refuse(uint32_t type, struct vms_error *err) {
+    bool hand = type == VMS_NATIVE_START || type == VMS_NATIVE_COMMIT;
+    enum vms_code code = hand                         ? VMS_E_HANDOVER_UNEXPECTED
+                         : type >= VMS_NATIVE_RECORDS ? VMS_E_MIG_FRAME
+                                                      : VMS_E_SESSION_UNEXPECTED;
+    return vms_error_set(err, code, "%s from the destination", vms_native_type_name(type));
+}
+
 static enum vms_code take(struct wire_native *w, const struct vms_native_link_event *ev,
                           struct vms_error *err) {
     const struct vms_native_frame *f = ev->frame;
@@ -54,15 +64,22 @@ static enum vms_code take(struct wire_native *w, const struct vms_native_link_ev
     case VMS_NATIVE_REQUEST: on_switchover(w, SRC_EV_REQUEST, &f->u.switchover); return VMS_OK;
     case VMS_NATIVE_GRANT: on_switchover(w, SRC_EV_GRANT, &f->u.switchover); return VMS_OK;
     case VMS_NATIVE_PAGE_REQUEST: return on_request(w, &f->u.pages, err);
-    default:
-        return vms_error_set(err, VMS_E_SESSION_UNEXPECTED, "%s from the destination",
-                             vms_native_type_name(f->header.type));
+    default: return refuse(f->header.type, err);
     }
 }
 
-/* The session is over: in order, by the peer's word, or cut for good. */
+/*
+ * The session is over: in order, by the peer's word, or cut for good. Before START nothing is to be
+ * asked about, so that no new connection is of use.
+ */
+static enum src_event_kind kind_of_end(const struct wire_native *w, enum vms_code code) {
+    if (code == VMS_E_SESSION_ABORTED)
+        return SRC_EV_ABORT;
+    return code == VMS_OK || w->started ? SRC_EV_CUT : SRC_EV_ERROR;
+}
+
 static void over(struct wire_native *w, enum vms_code code, const struct vms_error *why) {
-    struct src_event e = {.kind = code == VMS_E_SESSION_ABORTED ? SRC_EV_ABORT : SRC_EV_CUT};
+    struct src_event e = {.kind = kind_of_end(w, code), .value = code};
     pthread_mutex_lock(&w->mutex);
     bool tells = !w->closing && !w->failed_told;
     w->failed_told = true;
@@ -75,6 +92,8 @@ static void over(struct wire_native *w, enum vms_code code, const struct vms_err
 
 void *wn_receiver(void *arg) {
     struct wire_native *w = arg;
+    if (w->options.postcopy)
+        vms_thread_urgent(); /* it brings PAGE_REQUEST */
     for (;;) {
         struct vms_native_link_event ev;
         struct vms_error err = {.clause = ""};

@@ -13,7 +13,8 @@
 /*
  * The native wire of a source (chapter MIG).
  *
- *   wire_native.c          life, connections           wire_native_channel.c  queue and worker
+ *   wire_native.c          life                        wire_native_channel.c  queue and worker
+ *   wire_native_link.c     connections
  *   wire_native_send.c     main channel: setup,        wire_native_pages.c    pages -> frames
  *                          devices, hand-over          wire_native_back.c     what comes back
  */
@@ -78,9 +79,11 @@ struct wire_native {
     size_t psk_len;
 
     struct vms_native_link *link;
+    pthread_mutex_t looking; /* of shown, and held by who looks: nothing is taken apart then */
+    bool shown;
     pthread_mutex_t mutex;
-    bool started; /* START was sent: a lost session can still be settled */
-    bool inquiry; /* asks about a session, has none */
+    bool started;  /* START was sent: a lost session can still be settled */
+    bool inquiry;  /* asks about a session, has none */
     bool hopeless; /* in an inquiry: pages are left here, and no session can take them */
     uint8_t session[16];
     bool failed_told; /* CUT or ABORT was said of this link */
@@ -97,6 +100,14 @@ struct wire_native {
     uint64_t *offsets;           /* bytes sent, by device and kind: [device * 4 + kind] */
     struct vms_error error;      /* of a worker; mutex */
 };
+
+/* ---- wire_native_link.c ---- */
+enum vms_code wn_connect(void *ctx, struct vms_error *err);
+enum vms_code wn_reconnect(void *ctx, struct vms_error *err);
+enum vms_code wn_ask_bitmaps(void *ctx, struct vms_error *err);
+enum vms_code wn_resume(void *ctx, struct vms_error *err);
+/* With its channels and threads. */
+void wn_drop_link(struct wire_native *w);
 
 /* ---- wire_native_channel.c ---- */
 enum vms_code wn_channel_open(struct wire_native *w, struct wn_channel *c, uint16_t number,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/urgency.h"
 #include "host/zero_page.h"
 #include "reference-src/wire_native_internal.h"
 #include <stdlib.h>
@@ -6,11 +7,13 @@
 #include <time.h>
 
 /*
- * Pages of the guest, as frames. Each page is looked at once: the copy is what is hashed, packed
- * and sent, whatever the guest does meanwhile (PACK-21, SEAL-22).
+ * Pages of the guest, as frames. What is packed is packed from one copy (PACK-21); what is not is
+ * read from the guest's memory on its way out (RSM-13, SEAL-22).
  */
 enum {
     PAGE = 1 << WN_PAGE_BITS,
+    AHEAD = 8,          /* pages: most are seen not to be zero by their first octets */
+    WAITING = 64 << 10, /* bytes in a socket that a requested page may stand behind */
 };
 
 /* A batch on its way into a PAGES frame. */
@@ -114,44 +117,38 @@ static enum vms_code send_digest(const struct making *m, struct vms_error *err) 
                                                   .first = m->first,
                                                   .count = (uint32_t)m->span};
     m->c->ticket++;
-    return vms_native_link_send(m->c->wire->link, m->c->number, &out, err);
+    return vms_native_link_queue(m->c->wire->link, m->c->number, &out, err);
 }
 
 /* ---- as they are ---- */
 
-static void copy_pages(struct making *m, uint8_t *bulk) {
+/* Runs, and the pages' hashes; the pages stay where they are. */
+static void look_at_pages(struct making *m) {
     const struct src_batch *b = m->batch;
-    bool digests = m->c->wire->digests;
     for (uint32_t i = 0; i < b->count; i++) {
         const uint8_t *page = m->memory + b->pages[i] * PAGE;
+        if (i + AHEAD < b->count)
+            __builtin_prefetch(m->memory + b->pages[i + AHEAD] * PAGE);
         bool zero = vms_page_is_zero(page, PAGE);
         add_run(m, b->pages[i], zero);
-        if (zero) {
-            if (digests)
-                note_hash(m, b->pages[i], zero_hash());
-            continue;
-        }
-        memcpy(bulk, page, PAGE);
-        if (digests)
-            note_hash(m, b->pages[i], vms_page_hash(vms_slice(bulk, PAGE)));
-        bulk += PAGE;
+        if (m->c->wire->digests)
+            note_hash(m, b->pages[i], zero ? zero_hash() : vms_page_hash(vms_slice(page, PAGE)));
     }
 }
 
+/* [RSM-13] [MIG-12] A page that the guest writes to meanwhile is dirty, and comes again. */
 static enum vms_code send_raw(struct making *m, struct vms_error *err) {
-    struct vms_native_link *link = m->c->wire->link;
-    struct vms_native_reserved room;
-    struct vms_native_frame f;
-    if (vms_native_link_reserve(link, SRC_BATCH_BYTES, &room, err) != VMS_OK)
+    struct vms_slice bulk[SRC_BATCH_PAGES];
+    struct vms_native_out out = {.bulk = bulk};
+    look_at_pages(m);
+    if (send_digest(m, err) != VMS_OK)
         return err->code;
-    copy_pages(m, room.bulk);
-    if (send_digest(m, err) != VMS_OK) {
-        vms_native_link_unreserve(link, &room);
-        return err->code;
-    }
-    pages_frame(m, &f);
-    return vms_native_link_send_reserved(link, m->c->number, &f, &room, (size_t)m->full * PAGE,
-                                         err);
+    pages_frame(m, &out.frame);
+    for (uint32_t i = 0; i < m->run_count; i++)
+        if (!m->runs[i].zero)
+            bulk[out.bulk_count++] =
+                vms_slice(m->memory + m->runs[i].first * PAGE, (size_t)m->runs[i].count * PAGE);
+    return vms_native_link_send_pages(m->c->wire->link, m->c->number, &out, err);
 }
 
 /* ---- packed ---- */
@@ -269,6 +266,8 @@ static enum vms_code send_mark(struct wn_channel *c, struct vms_error *err) {
     c->ticket++;
     if (c->known)
         vms_known_forget_all(c->known);
+    vms_native_link_keep_short(c->wire->link, c->number, WAITING);
+    vms_thread_background();
     return vms_native_link_send(c->wire->link, c->number, &out, err);
 }
 

@@ -43,6 +43,14 @@ struct qevm_worker {
     pthread_t thread;
 };
 
+/* CONFIG of a VFIO device goes into the device tail, behind every END. */
+struct qevm_config_state {
+    struct qevm_config_state *next;
+    struct vms_rec_section section;
+    size_t len;
+    uint8_t bytes[];
+};
+
 struct qevm {
     struct src_options options;
     const struct vms_guest *guest;
@@ -76,6 +84,9 @@ struct qevm {
     unsigned busy; /* workers that send */
     struct src_batch *queue;
     size_t first, queued;
+    struct qevm_state *states, **states_end; /* packets of device state that wait */
+    size_t state_bytes;
+    uint32_t state_index[SRC_DEVICES_MAX]; /* of the next one, by device */
     bool ending;
     struct vms_error failure; /* of a worker */
     _Atomic uint64_t packets;
@@ -142,6 +153,27 @@ enum vms_code qevm_page_records(struct qevm *q, struct qevm_out *out, const stru
 
 /* wire_qevm_multifd.c */
 enum vms_code qevm_multifd_start(struct qevm *q, struct vms_error *err);
+/* wire_qevm_describe.c */
+/** JSON, the caller's to free; NULL: no memory, or what was recorded is none. */
+char *qevm_describe(const struct qevm *q);
+
+/* wire_qevm_state.c: device state on multifd channels (VFIO-5 to VFIO-7) */
+struct qevm_state;
+/** Whether a device's last state goes that way. */
+bool qevm_states_on(const struct qevm *q);
+/** Copies the bytes; waits for room. config: with its tags; the device's last packet. */
+enum vms_code qevm_state_give(struct qevm *q, const struct vms_rec_section *section,
+                              uint32_t device, bool config, struct vms_slice bytes,
+                              struct vms_error *err);
+/** Lock held: the next one, or NULL. */
+struct qevm_state *qevm_state_take(struct qevm *q);
+/** Sends it, and frees it. */
+enum vms_code qevm_state_send(struct qevm *q, struct qevm_out *out, struct qevm_state *state,
+                              struct vms_error *err);
+void qevm_states_free(struct qevm *q);
+/** Lock held: what a caller that waits has to know. */
+enum vms_code qevm_multifd_trouble(struct qevm *q, struct vms_error *err);
+
 enum vms_code qevm_multifd_give(struct qevm *q, const struct src_batch *batch,
                                 struct vms_error *err);
 /** Waits until the workers have sent all, then a SYNC packet on every channel. */

@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-src/wire_qevm.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
 /* Sections of devices, and the end of the stream. */
-
-/* CONFIG of a VFIO device goes into the device tail, behind every END. */
-struct qevm_config_state {
-    struct qevm_config_state *next;
-    struct vms_rec_section section;
-    size_t len;
-    uint8_t bytes[];
-};
 
 static struct vms_rec_section section_of(const struct qevm *q, uint32_t device) {
     for (size_t i = 0; i < q->options.device_count; i++) {
@@ -101,6 +92,23 @@ static enum vms_code keep_config(struct qevm *q, const struct vms_rec_section *s
     return VMS_OK;
 }
 
+/* With device state on multifd channels the sections on main are empty (VFIO-5). */
+static enum vms_code give_config(struct qevm *q, const struct vms_rec_section *section,
+                                 uint32_t device, struct vms_slice bytes, struct vms_error *err) {
+    if (!qevm_states_on(q))
+        return keep_config(q, section, bytes, err);
+    enum vms_code code = qevm_state_give(q, section, device, true, bytes, err);
+    return code == VMS_OK ? keep_config(q, section, vms_slice("", 0), err) : code;
+}
+
+static enum vms_code give_state(struct qevm *q, const struct vms_rec_section *section,
+                                uint32_t device, struct vms_slice bytes, bool last,
+                                struct vms_error *err) {
+    enum vms_code code =
+        bytes.len ? qevm_state_give(q, section, device, false, bytes, err) : VMS_OK;
+    return code == VMS_OK && last ? put_end(q, section, vms_slice(NULL, 0), true, err) : code;
+}
+
 enum vms_code qevm_data(void *ctx, uint32_t device, enum src_data_kind kind, struct vms_slice bytes,
                         bool last, struct vms_error *err) {
     struct qevm *q = ctx;
@@ -108,10 +116,12 @@ enum vms_code qevm_data(void *ctx, uint32_t device, enum src_data_kind kind, str
     if (!section.idstr.len)
         return vms_error_set(err, VMS_E_MISUSE, "no device %u", device);
     if (kind == SRC_DATA_CONFIG)
-        return keep_config(q, &section, bytes, err);
+        return give_config(q, &section, device, bytes, err);
     enum vms_code code = qevm_close_section(q, err);
     if (code == VMS_OK && kind == SRC_DATA_STATE && last)
         code = qevm_switchover_start(q, err);
+    if (code == VMS_OK && kind == SRC_DATA_STATE && q->stopped && qevm_states_on(q))
+        return give_state(q, &section, device, bytes, last, err);
     if (code == VMS_OK && kind == SRC_DATA_STATE && q->stopped)
         return put_end(q, &section, bytes, last, err);
     if (kind == SRC_DATA_SETUP)
@@ -120,6 +130,7 @@ enum vms_code qevm_data(void *ctx, uint32_t device, enum src_data_kind kind, str
 }
 
 void qevm_devices_free(struct qevm *q) {
+    qevm_states_free(q);
     while (q->configs) {
         struct qevm_config_state *c = q->configs;
         q->configs = c->next;
@@ -139,8 +150,10 @@ static enum vms_code put_full(struct qevm *q, struct qevm_out *out,
 }
 
 static enum vms_code put_configs(struct qevm *q, struct qevm_out *out, struct vms_error *err) {
-    static const struct vfio_form form = {VMS_R_SECTION_FULL, VMS_R_VFIO_CONFIG_STATE, true};
-    enum vms_code code = VMS_OK;
+    static const struct vfio_form here = {VMS_R_SECTION_FULL, VMS_R_VFIO_CONFIG_STATE, true},
+                                  elsewhere = {VMS_R_SECTION_FULL, VMS_R_VFIO_DATA_STATE, true};
+    struct vfio_form form = qevm_states_on(q) ? elsewhere : here;
+    enum vms_code code = qevm_states_on(q) ? qevm_multifd_idle(q, err) : VMS_OK;
     for (struct qevm_config_state *c = q->configs; c && code == VMS_OK; c = c->next)
         code = put_vfio(q, out, &c->section, form, vms_slice(c->bytes, c->len), err);
     return code;
@@ -236,44 +249,19 @@ enum vms_code qevm_devices(void *ctx, struct vms_slice guest_state, bool postcop
 
 /* ---- the end of the stream ---- */
 
-/* A section of one field, which is all of it. */
-static json_t *describe_section(struct vms_slice idstr, uint32_t instance, size_t len) {
-    return json_pack("{s:s%, s:I, s:s%, s:i, s:[{s:s, s:s, s:I}]}", "name", idstr.ptr, idstr.len,
-                     "instance_id", (json_int_t)instance, "vmsd_name", idstr.ptr, idstr.len,
-                     "version", 1, "fields", "name", "data", "type", "buffer", "size",
-                     (json_int_t)len);
-}
-
-/* [END-7] A description from which the length of every FULL section follows (TAIL-3). */
-static char *describe(const struct qevm *q) {
-    json_t *devices = json_array();
-    for (const struct qevm_config_state *c = q->configs; c; c = c->next)
-        json_array_append_new(devices, describe_section(c->section.idstr, c->section.instance,
-                                                        8 + c->len + 8)); /* both tags */
-    if (q->guest_len)
-        json_array_append_new(devices,
-                              describe_section(vms_str(QEVM_GUEST_IDSTR), 0, 4 + q->guest_len));
-    json_t *all = json_pack("{s:{s:s}, s:i, s:o}", "configuration", "vmsd_name", "configuration",
-                            "page_size", (int)q->page_size, "devices", devices);
-    char *text = all ? json_dumps(all, 0) : NULL;
-    json_decref(all);
-    return text;
-}
-
 static enum vms_code put_json(struct qevm *q, struct vms_slice json, struct vms_error *err) {
     struct vms_record r = {.type = VMS_R_VMDESCRIPTION, .bulk_len = json.len};
     enum vms_code code = qevm_out_put(&q->main, &r, json, err);
     return code == VMS_OK ? qevm_out_flush(&q->main, err) : code;
 }
 
-/* The recorded one describes the recorded sections. */
 static enum vms_code put_description(struct qevm *q, struct vms_error *err) {
     const struct src_recorded *recorded = q->options.recorded;
     if (q->dialect.vmdesc == VMS_OFF || (recorded && !recorded->vmdesc.len))
         return qevm_out_flush(&q->main, err);
-    if (recorded)
+    if (recorded && !q->configs)
         return put_json(q, recorded->vmdesc, err);
-    char *text = describe(q);
+    char *text = qevm_describe(q);
     if (!text)
         return vms_error_set(err, VMS_E_NO_MEMORY, "the description");
     enum vms_code code = put_json(q, vms_str(text), err);

@@ -96,28 +96,38 @@ static enum vms_code send_sync(struct qevm *q, struct qevm_out *out, struct vms_
 
 /* ---- workers ---- */
 
+/** Pages, or the state of a device. */
+struct job {
+    struct src_batch batch;
+    struct qevm_state *state; /* NULL: pages */
+};
+
 /* Lock held. False: the end. */
-static bool next_batch(struct qevm *q, struct src_batch *batch) {
-    while (!q->queued && !q->ending && !q->aborted)
+static bool next_job(struct qevm *q, struct job *job) {
+    while (!q->queued && !q->states && !q->ending && !q->aborted)
         pthread_cond_wait(&q->changed, &q->lock);
     if (q->ending || q->aborted || q->failure.code)
         return false;
-    *batch = q->queue[q->first];
-    q->first = (q->first + 1) % queue_size(q);
-    q->queued--;
+    job->state = qevm_state_take(q);
+    if (!job->state) {
+        job->batch = q->queue[q->first];
+        q->first = (q->first + 1) % queue_size(q);
+        q->queued--;
+    }
     q->busy++;
     return true;
 }
 
 static void work(struct qevm_worker *w, struct packet *p) {
     struct qevm *q = w->wire;
-    struct src_batch batch;
+    struct job job;
     pthread_mutex_lock(&q->lock);
-    while (next_batch(q, &batch)) {
+    while (next_job(q, &job)) {
         struct vms_error err = {0};
         pthread_cond_broadcast(&q->changed);
         pthread_mutex_unlock(&q->lock);
-        enum vms_code code = send_batch(q, &w->out, &batch, p, &err);
+        enum vms_code code = job.state ? qevm_state_send(q, &w->out, job.state, &err)
+                                       : send_batch(q, &w->out, &job.batch, p, &err);
         pthread_mutex_lock(&q->lock);
         q->busy--;
         if (code != VMS_OK && !q->failure.code)
@@ -199,8 +209,7 @@ void qevm_multifd_stop(struct qevm *q) {
 
 /* ---- what the caller waits for ---- */
 
-/* Lock held. */
-static enum vms_code trouble(struct qevm *q, struct vms_error *err) {
+enum vms_code qevm_multifd_trouble(struct qevm *q, struct vms_error *err) {
     if (q->failure.code) {
         *err = q->failure;
         return err->code;
@@ -211,10 +220,10 @@ static enum vms_code trouble(struct qevm *q, struct vms_error *err) {
 enum vms_code qevm_multifd_give(struct qevm *q, const struct src_batch *batch,
                                 struct vms_error *err) {
     pthread_mutex_lock(&q->lock);
-    enum vms_code code = trouble(q, err);
+    enum vms_code code = qevm_multifd_trouble(q, err);
     while (code == VMS_OK && q->queued == queue_size(q)) {
         pthread_cond_wait(&q->changed, &q->lock);
-        code = trouble(q, err);
+        code = qevm_multifd_trouble(q, err);
     }
     if (code == VMS_OK) {
         q->queue[(q->first + q->queued) % queue_size(q)] = *batch;
@@ -227,10 +236,10 @@ enum vms_code qevm_multifd_give(struct qevm *q, const struct src_batch *batch,
 
 enum vms_code qevm_multifd_idle(struct qevm *q, struct vms_error *err) {
     pthread_mutex_lock(&q->lock);
-    enum vms_code code = trouble(q, err);
-    while (code == VMS_OK && (q->queued || q->busy)) {
+    enum vms_code code = qevm_multifd_trouble(q, err);
+    while (code == VMS_OK && (q->queued || q->states || q->busy)) {
         pthread_cond_wait(&q->changed, &q->lock);
-        code = trouble(q, err);
+        code = qevm_multifd_trouble(q, err);
     }
     pthread_mutex_unlock(&q->lock);
     return code;

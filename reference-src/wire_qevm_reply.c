@@ -3,6 +3,7 @@
 
 #include "host/pump.h"
 #include "host/source_channel.h"
+#include "host/urgency.h"
 #include <stdlib.h>
 
 /* The return path: a thread for each main connection, which ends with it. */
@@ -201,6 +202,8 @@ static void *reader_thread(void *ctx) {
     config.qevm.kind = VMS_QEVM_RETURN_PATH;
     config.qevm.dialect = r.q->dialect;
     config.qevm.limits = r.q->options.limits;
+    if (r.q->options.postcopy)
+        vms_thread_urgent(); /* it brings REQ_PAGES */
     struct vms_pump *pump = vms_pump_new(&config, &err);
     enum vms_pump_status status = pump ? vms_pump_run(pump, &err) : VMS_PUMP_ERROR;
     ended(&r, status, &err);

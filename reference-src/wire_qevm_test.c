@@ -113,7 +113,9 @@ static void send_all(struct bench *b) {
 struct reading {
     char names[NAMES * 8]; /* of records, one a line; of commands their own */
     uint8_t *image[2];
-    unsigned pages, zeros, packets, syncs;
+    unsigned pages, zeros, packets, syncs, headers;
+    bool named;       /* a page record has named its block since the last switch */
+    unsigned unnamed; /* first page records that did not */
     uint64_t length[2];
 };
 
@@ -150,7 +152,19 @@ static uint8_t *place(struct reading *r, const struct vms_record *rec, uint64_t 
            at % TEST_PAGE;
 }
 
+/* [RAM-26] The first page record of a channel, and the first behind the switch to postcopy. */
+static void check_named(struct reading *r, const struct vms_record *rec) {
+    if (rec->type == VMS_R_PACKAGE_END)
+        r->named = false;
+    if (rec->type != VMS_R_RAM_PAGE && rec->type != VMS_R_RAM_ZERO)
+        return;
+    r->unnamed += !r->named && rec->u.page.continued;
+    r->named = true;
+}
+
 static void count(struct reading *r, const struct vms_record *rec) {
+    check_named(r, rec);
+    r->headers += rec->type == VMS_R_HEADER;
     r->pages += rec->type == VMS_R_RAM_PAGE;
     r->zeros += rec->type == VMS_R_RAM_ZERO;
     if (rec->type == VMS_R_RAM_ZERO)
@@ -558,5 +572,84 @@ Test(wire_qevm, recovery) {
     static const uint8_t want[] = {8, 0, 10, 0,   7,   6,   'p', 'c', '.', 'r', 'a', 'm', 8, 0, 10,
                                    0, 8, 7,  'p', 'c', '.', 'b', 'i', 'o', 's', 8,   0,   9, 0, 0};
     cr_expect(c->len == sizeof want && memcmp(c->bytes, want, sizeof want) == 0);
+    close_wire(&b);
+}
+
+/* ---- on every channel ---- */
+
+static void check_channel(struct bench *b, unsigned i, enum vms_qevm_kind kind) {
+    static struct reading r;
+    static const uint8_t multifd[4] = {0x11, 0x22, 0x33, 0x44};
+    const struct test_channel *c = test_wait(&b->peer, i, SIZE_MAX);
+    new_reading(b, &r);
+    decode(b, i, kind, &r);
+    cr_expect(memcmp(c->bytes, multifd, 4) == 0 ? kind == VMS_QEVM_MULTIFD
+                                                : kind != VMS_QEVM_MULTIFD,
+              "connection %u is not %s", i, vms_qevm_kind_name(kind));
+    cr_expect_eq(r.headers, (unsigned)(kind == VMS_QEVM_MAIN), "connection %u", i);
+    cr_expect_eq(r.unnamed, 0u, "connection %u", i);
+    free(r.image[0]);
+    free(r.image[1]);
+}
+
+static void every_channel(const char *dialect, unsigned channels, bool preempt) {
+    static struct bench b;
+    struct src_wire_owner owner = {on_event, on_request, on_received, on_note,
+                                   on_uri,   on_session, &b.heard};
+    struct src_batch one = {.block = 1, .count = 2, .page_size = TEST_PAGE, .pages = {3, 5}};
+    open_wire(&b, dialect, channels, 64);
+    b.wire.ops->free(b.wire.ctx);
+    b.options.preempt = preempt;
+    b.options.postcopy = true;
+    cr_assert_eq(src_wire_qevm(&b.options, &b.guest.guest, &owner, &b.wire, &b.err), VMS_OK);
+    DO(&b, connect);
+    DO(&b, setup, &b.guest.guest, true);
+    pong(&b);
+    send_all(&b);
+    DO(&b, sync);
+    DO(&b, listen);
+    DO(&b, devices, vms_slice("abc", 3), true);
+    DO(&b, commit, 1, true);
+    if (preempt)
+        DO(&b, urgent, &one);
+    DO(&b, pages, &one);
+    DO(&b, end);
+    DO(&b, close);
+    check_channel(&b, 0, VMS_QEVM_MAIN);
+    for (unsigned i = 1; i <= channels; i++)
+        check_channel(&b, i, VMS_QEVM_MULTIFD);
+    if (preempt)
+        check_channel(&b, channels + 1, VMS_QEVM_PREEMPT);
+    close_wire(&b);
+}
+
+/* [HOST-11] [HDR-4] [RAM-26] Main first, multifd next, preempt last; one header; each channel names
+ * its block in its first page record, and main once more behind the package. */
+Test(wire_qevm, every_channel) {
+    every_channel("11.1", 0, true);
+    every_channel("qemu=7.2,machine=7.2", 0, true);
+    every_channel("qemu=7.2,machine=7.2", 2, false);
+    every_channel("11.1", 3, true);
+}
+
+/* [HDR-4] [RAM-26] [REC-1] So does the connection behind a cut, which has no header. */
+Test(wire_qevm, names_after_a_recovery) {
+    static struct bench b;
+    static const uint8_t ack[] = {0, 6, 0, 4, 0, 0, 0, 1};
+    struct src_batch one = {.block = 1, .count = 2, .page_size = TEST_PAGE, .pages = {3, 5}};
+    open_wire(&b, "11.1", 0, 64);
+    into_postcopy(&b);
+    DO(&b, pages, &one);
+    DO(&b, flush);
+    test_hang_up(&b.peer, 0);
+    cr_expect(wait_for(&b.heard, SRC_EV_CUT));
+    DO(&b, reconnect);
+    DO(&b, resume);
+    test_say(&b.peer, 1, ack, sizeof ack);
+    cr_expect(wait_for(&b.heard, SRC_EV_RESUME_ACK));
+    DO(&b, pages, &one);
+    DO(&b, end);
+    DO(&b, close);
+    check_channel(&b, 1, VMS_QEVM_RECOVERY);
     close_wire(&b);
 }

@@ -148,19 +148,24 @@ static vms_deadline read_deadline(struct vms_channel *channel) {
     return vms_deadline_in(atomic_load(&channel->read_timeout_ms));
 }
 
-enum vms_code vms_channel_read(struct vms_channel *channel, struct vms_room room, size_t *n,
-                               struct vms_error *err) {
+enum vms_code vms_channel_readv(struct vms_channel *channel, const struct iovec *iov, int count,
+                                size_t *n, struct vms_error *err) {
     enum vms_code code = ready_to_read(channel, err);
     *n = 0;
-    if (code != VMS_OK || room.len == 0)
+    if (code != VMS_OK || count <= 0)
         return code;
-    *n = take_ahead(channel, room.ptr, room.len);
-    if (*n == 0) {
-        struct iovec iov = {room.ptr, room.len};
-        code = read_some(channel, &iov, 1, read_deadline(channel), n, err);
-    }
+    *n = take_ahead(channel, iov->iov_base, iov->iov_len);
+    if (*n == 0)
+        code =
+            read_some(channel, iov, count < BATCH ? count : BATCH, read_deadline(channel), n, err);
     atomic_fetch_add(&channel->in, *n);
     return code;
+}
+
+enum vms_code vms_channel_read(struct vms_channel *channel, struct vms_room room, size_t *n,
+                               struct vms_error *err) {
+    struct iovec iov = {room.ptr, room.len};
+    return vms_channel_readv(channel, &iov, room.len > 0, n, err);
 }
 
 static enum vms_code too_short(struct vms_channel *channel, struct vms_error *err) {

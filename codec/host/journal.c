@@ -18,12 +18,16 @@
  *   role destination
  *   state started
  *   generation 1
+ *   postcopy
  *   sum 0123456789abcdef
+ *
+ * "postcopy" is there when it was one.
  */
 enum {
     TEXT_MAX = 256
 };
 
+static const char POSTCOPY[] = "\npostcopy\n";
 static const char *const ROLES[] = {"source", "destination"};
 
 void vms_session_text(const uint8_t session[16], char text[VMS_SESSION_TEXT]) {
@@ -58,9 +62,11 @@ static enum vms_code failed(struct vms_error *err, const char *what, const char 
 static size_t format(const struct vms_journal_record *r, char text[TEXT_MAX]) {
     char session[VMS_SESSION_TEXT];
     vms_session_text(r->session, session);
-    int n = snprintf(text, TEXT_MAX,
-                     "vmstream-journal 1\nsession %s\nrole %s\nstate %s\ngeneration %" PRIu64 "\n",
-                     session, ROLES[r->role != 0], vms_journal_name(r->journal), r->generation);
+    int n =
+        snprintf(text, TEXT_MAX,
+                 "vmstream-journal 1\nsession %s\nrole %s\nstate %s\ngeneration %" PRIu64 "\n%s",
+                 session, ROLES[r->role != 0], vms_journal_name(r->journal), r->generation,
+                 r->postcopy ? POSTCOPY + 1 : "");
     uint64_t sum = vms_xxh64(vms_slice(text, (size_t)n), 0);
     return (size_t)n +
            (size_t)snprintf(text + n, TEXT_MAX - (size_t)n, "sum %016" PRIx64 "\n", sum);
@@ -75,6 +81,7 @@ static bool parse(const char *text, size_t len, struct vms_journal_record *r) {
                session, role, state, &r->generation) != 4 ||
         strlen(session) != 32 || !parse_session(session, r->session))
         return false;
+    r->postcopy = strstr(text, POSTCOPY) != NULL;
     r->role = strcmp(role, ROLES[0]) ? VMS_ROLE_DESTINATION : VMS_ROLE_SOURCE;
     for (r->journal = VMS_JOURNAL_NONE; r->journal < VMS_JOURNAL_LOST; r->journal++)
         if (strcmp(state, vms_journal_name(r->journal)) == 0)

@@ -18,6 +18,7 @@ struct vms_journal_record {
     enum vms_native_role role;
     uint8_t session[16];
     uint64_t generation; /* 0: none yet */
+    bool postcopy; /* the guest moved before all of its memory had; what was left may be so still */
 };
 
 enum {

@@ -28,7 +28,7 @@ TestSuite(journal, .init = make_folder, .fini = remove_folder);
 
 static struct vms_journal_record record(enum vms_journal journal, enum vms_native_role role,
                                         uint8_t octet) {
-    struct vms_journal_record r = {journal, role, {0}, 7};
+    struct vms_journal_record r = {journal, role, {0}, 7, false};
     memset(r.session, octet, sizeof r.session);
     return r;
 }
@@ -43,10 +43,12 @@ Test(journal, every_record) {
             struct vms_journal_record r = {.role = w.role};
             memcpy(r.session, w.session, sizeof r.session);
             w.generation = j * UINT64_C(0x123456789abcdef);
+            w.postcopy = j % 2;
             cr_assert_eq(vms_journal_write(folder, &w, &err), VMS_OK, "%s", err.message);
             cr_assert_eq(vms_journal_read(folder, &r, &err), VMS_OK, "%s", err.message);
             cr_assert_eq(r.journal, w.journal);
             cr_assert_eq(r.generation, w.generation);
+            cr_assert_eq(r.postcopy, w.postcopy); /* [HND-16] */
         }
 }
 

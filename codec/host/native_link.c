@@ -116,12 +116,21 @@ static bool ours_unacknowledged(const struct vms_native_link *l) {
     return false;
 }
 
+/* The destination has all that the source had to send. */
+static bool has_all(const struct vms_native_link *l) {
+    return l->config.role == VMS_ROLE_DESTINATION && l->session.state == VMS_SES_ENDED &&
+           vms_session_end_status(&l->session) == VMS_END_COMPLETE;
+}
+
+/* [RSM-14] Where a source can come back it does, until it knows that END has arrived. */
+static bool wants_farewell(const struct vms_native_link *l) {
+    return l->config.handover && l->session.agreement.features & VMS_FEATURE_RESUME;
+}
+
 /* The destination's good end: all has come, all of ours has arrived, and the source has gone. */
 static bool is_goodbye(const struct vms_native_link *l) {
-    return l->closing ||
-           ((l->settled || !l->config.handover) && l->config.role == VMS_ROLE_DESTINATION &&
-            l->session.state == VMS_SES_ENDED &&
-            vms_session_end_status(&l->session) == VMS_END_COMPLETE && !ours_unacknowledged(l));
+    return l->closing || ((l->settled || !l->config.handover) && has_all(l) &&
+                          !ours_unacknowledged(l) && (l->farewell_heard || !wants_farewell(l)));
 }
 
 static void say_goodbye(struct vms_native_link *l) {
@@ -138,6 +147,7 @@ static bool lose(struct vms_native_link *l, const struct vms_error *why) {
         (void)vms_session_event(&l->session, VMS_SES_EV_CUT);
         l->lost_at = link_now_ms();
         l->cut = *why;
+        l->farewell = 0;
     }
     link_drop_conns(l);
     if (!(l->session.agreement.features & VMS_FEATURE_RESUME))
@@ -166,7 +176,7 @@ void link_lost(struct vms_native_link *l, struct link_conn *conn, const struct v
 
 struct due {
     bool ack, pong, ping;
-    uint64_t pong_value;
+    uint64_t pong_value, ping_value;
 };
 
 static void check_patience(struct vms_native_link *l, int64_t now) {
@@ -194,6 +204,11 @@ static struct due what_is_due(struct vms_native_link *l) {
     d.ping = now - l->ping_at >= LINK_PING_MS ||
              vms_session_alive(&l->session, (uint64_t)now, l->config.keepalive_ms, &wait) ==
                  VMS_ALIVE_PING;
+    d.ping_value = (uint64_t)link_now_us();
+    if (!l->farewell && wants_farewell(l) && has_all(l)) {
+        d.ack = d.ping = true; /* in this order */
+        l->farewell = d.ping_value;
+    }
     l->ack_now = l->pong_due = false;
     l->ack_at = d.ack ? now : l->ack_at;
     l->ping_at = d.ping ? now : l->ping_at;
@@ -210,7 +225,7 @@ static void do_due(struct vms_native_link *l, const struct due *d) {
     if (d->pong)
         link_control(l, &f);
     f.header.type = VMS_NATIVE_PING;
-    f.u.value = (uint64_t)link_now_us();
+    f.u.value = d->ping_value;
     if (d->ping)
         link_control(l, &f);
 }

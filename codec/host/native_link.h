@@ -68,6 +68,14 @@ struct vms_native_link_config {
      */
     enum vms_code (*hello)(void *ctx, const struct vms_native_hello *peer, uint32_t *device,
                            struct vms_error *err);
+    /**
+     * Where the bulk of a frame of class DATA may be put before its tag has come (NAT-19, MIG-15):
+     * up to max rooms, together as long as it is on the wire; 0: nowhere, receive() gives it. On
+     * the receiving thread. The frame, if it proves authentic, comes next out of receive(),
+     * `placed`; if not the session has failed, or is cut and it comes again. May be NULL.
+     */
+    size_t (*place)(void *ctx, uint16_t channel, const struct vms_native_frame *frame,
+                    struct vms_room *rooms, size_t max);
     /** The session is cut (why), or resumed. From any thread, without locks; may be NULL. */
     void (*changed)(void *ctx, bool up, const struct vms_error *why);
     /** A line for logs: refused connections, cuts, resumptions. From any thread. May be NULL. */
@@ -110,25 +118,23 @@ enum vms_code vms_native_link_attach(struct vms_native_link *link, uint16_t chan
 enum vms_code vms_native_link_send(struct vms_native_link *link, uint16_t channel,
                                    struct vms_native_out *out, struct vms_error *err);
 
-/** A frame's bulk that the caller fills itself, so that it is copied once. */
-struct vms_native_reserved {
-    uint8_t *bulk; /* len bytes, not zeroed */
-    size_t len;
-    void *frame; /* the link's */
-};
-/** VMS_E_NO_MEMORY. To be given back with the next call, or vms_native_link_unreserve(). */
-enum vms_code vms_native_link_reserve(struct vms_native_link *link, size_t len,
-                                      struct vms_native_reserved *out, struct vms_error *err);
-void vms_native_link_unreserve(struct vms_native_link *link, struct vms_native_reserved *reserved);
-/** As vms_native_link_send(), with the first len bytes of what was reserved; takes it, always. */
-enum vms_code vms_native_link_send_reserved(struct vms_native_link *link, uint16_t channel,
-                                            struct vms_native_frame *frame,
-                                            struct vms_native_reserved *reserved, size_t len,
-                                            struct vms_error *err);
+/** As vms_native_link_send(), but may wait for the next frame of this channel, which the caller
+ * sends at once: both leave in one piece. */
+enum vms_code vms_native_link_queue(struct vms_native_link *link, uint16_t channel,
+                                    struct vms_native_out *out, struct vms_error *err);
+
+/**
+ * As vms_native_link_send(), of PAGES that are not packed; their bulk is not copied but read where
+ * it lies, when the frame is sealed, and again if it has to be sent again (RSM-13). It must stay
+ * there until the session is over; a guest may write to it meanwhile.
+ */
+enum vms_code vms_native_link_send_pages(struct vms_native_link *link, uint16_t channel,
+                                         struct vms_native_out *out, struct vms_error *err);
 
 struct vms_native_link_event {
     const struct vms_native_frame *frame; /* authentic; NULL: the session is over, in good order */
     struct vms_slice bulk;                /* unpacked */
+    bool placed;                          /* it is where place() said */
 };
 /**
  * The next DATA frame of a channel. It holds until the next call for this channel. Whatever is
@@ -159,6 +165,8 @@ void vms_native_link_redirect(struct vms_native_link *link, const struct vms_uri
 uint32_t vms_native_link_resumes(const struct vms_native_link *link);
 /** Bytes on the wire of a channel, out; the caller's own frames only. */
 uint64_t vms_native_link_channel_bytes(struct vms_native_link *link, uint16_t channel);
+/** As vms_channel_keep_short(), for this channel's connection now and those that follow it. */
+void vms_native_link_keep_short(struct vms_native_link *link, uint16_t channel, unsigned bytes);
 /** Waits until the peer has acknowledged all that was sent. */
 enum vms_code vms_native_link_drain(struct vms_native_link *link, struct vms_error *err);
 /** After END: the session is over. Receivers get the end. Source: tells the peer so. */

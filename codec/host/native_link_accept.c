@@ -19,6 +19,7 @@ static void install_main(struct vms_native_link *l, struct link_conn *c, uint32_
     link_rewind(l, 0);
     ch->open = true;
     ch->conn = link_conn_ref(c);
+    link_shorten(ch);
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->mutex);
     pthread_mutex_unlock(&ch->write);
@@ -158,6 +159,7 @@ static enum vms_code on_attach(struct vms_native_link *l, struct link_conn *c, b
     ch->open = true;
     ch->kind = f->u.attach.kind;
     ch->conn = link_conn_ref(c);
+    link_shorten(ch);
     pthread_cond_broadcast(&l->changed);
     return VMS_OK;
 }

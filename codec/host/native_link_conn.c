@@ -83,6 +83,14 @@ static struct vms_opener *find_opener(void *ctx, uint16_t channel) {
 
 /* ---- a connection ---- */
 
+/* [NAT-19] Not of hellos, which have no bulk. */
+static size_t place(void *ctx, const struct vms_native_frame *frame, struct vms_room *rooms,
+                    size_t max) {
+    struct link_conn *c = ctx;
+    const struct vms_native_link_config *config = &c->link->config;
+    return c->settled ? config->place(config->ctx, c->channel, frame, rooms, max) : 0;
+}
+
 static enum vms_code make_intake(struct link_conn *c, struct vms_error *err) {
     const struct vms_native_link *l = c->link;
     struct vms_intake_config config = {.native = vms_native_config_default()};
@@ -94,6 +102,8 @@ static enum vms_code make_intake(struct link_conn *c, struct vms_error *err) {
         return vms_error_set(err, VMS_E_NO_MEMORY, "zstd");
     config.zip = vms_zstd_ops(zip);
     config.keep_packed = l->config.packed;
+    config.place = l->config.place ? place : NULL;
+    config.place_ctx = c;
     config.native.limits = l->config.limits;
     config.native.any_channel = true; /* which one it is the hello tells; then find_opener() */
     config.native.end_optional = true;
@@ -157,22 +167,35 @@ void link_conn_put(struct vms_native_link *link, struct link_conn *conn) {
 
 /* ---- reading ---- */
 
-/* Long bulk goes straight into the intake. */
+/* Long bulk goes straight into the intake, or where it belongs. False: it is not the turn of any.
+ */
+static bool fill_direct(struct link_conn *c, size_t *n, enum vms_code *code,
+                        struct vms_error *err) {
+    struct vms_room rooms[LINK_PIECES];
+    struct iovec iov[LINK_PIECES];
+    size_t count = vms_intake_rooms(c->intake, LINK_DIRECT_MAX, rooms, LINK_PIECES), total = 0;
+    for (size_t i = 0; i < count; total += rooms[i].len, i++)
+        iov[i] = (struct iovec){rooms[i].ptr, rooms[i].len};
+    if (total < LINK_DIRECT_MIN)
+        return false;
+    *code = vms_channel_readv(c->io, iov, (int)count, n, err);
+    if (*code == VMS_OK)
+        vms_intake_filled(c->intake, *n);
+    c->direct = true;
+    return true;
+}
+
 static enum vms_code fill(struct link_conn *c, bool *eof, struct vms_error *err) {
-    struct vms_room room = vms_intake_room(c->intake);
-    bool direct = room.len >= LINK_DIRECT_MIN;
+    struct vms_room ahead = {c->buffer, c->direct ? LINK_HEAD : LINK_BUFFER};
+    enum vms_code code = VMS_OK;
     size_t n = 0;
-    enum vms_code code =
-        vms_channel_read(c->io, direct ? room : (struct vms_room){c->buffer, LINK_BUFFER}, &n, err);
-    if (code != VMS_OK)
-        return code;
-    atomic_fetch_add(&c->link->bytes_in, n);
-    *eof = n == 0;
-    if (direct)
-        vms_intake_filled(c->intake, n);
-    else
+    if (!fill_direct(c, &n, &code, err)) {
+        code = vms_channel_read(c->io, ahead, &n, err);
         c->input = (struct vms_room){c->buffer, n};
-    return VMS_OK;
+    }
+    atomic_fetch_add(&c->link->bytes_in, n);
+    *eof = code == VMS_OK && n == 0;
+    return code;
 }
 
 /* [SES-25] A peer that is silent for too long is gone: only who waits for it can tell. */

@@ -8,7 +8,8 @@
 #include <vmstream/openssl.h>
 
 /*
- *   native_link.c        construction, state, the threads     native_link_send.c   kept frames
+ *   native_link.c        state, the threads                   native_link_send.c   kept frames
+ *   native_link_new.c    construction, opening, closing       native_link_write.c  frames out
  *   native_link_conn.c   a connection: keys, frames in        native_link_recv.c   frames in
  *   native_link_hello.c  hello frames, keys                   native_link_queue.c  who may send
  * when native_link_open.c   source: opening, resuming            native_link_accept.c destination
@@ -18,17 +19,20 @@
  * sealer to who holds `write`.
  */
 enum {
-    LINK_BUFFER = 64 * 1024, /* bytes read ahead */
-    LINK_DIRECT_MIN = 8192,  /* bytes of bulk from which the buffer is gone around */
-    LINK_TICK_MS = 100,      /* longest delay of an ACK */
-    LINK_PING_MS = 1000,     /* how often the round trip is measured */
+    LINK_BUFFER = 64 * 1024,      /* bytes read ahead */
+    LINK_HEAD = 4096,             /* the same, of channels whose bulk goes around the buffer */
+    LINK_DIRECT_MIN = 4096,       /* bytes of bulk from which the buffer is gone around */
+    LINK_DIRECT_MAX = 256 * 1024, /* and which are opened at once: the cache still has them */
+    LINK_PIECES = 64,             /* places that they go to */
+    LINK_TICK_MS = 100,           /* longest delay of an ACK */
+    LINK_PING_MS = 1000,          /* how often the round trip is measured */
     LINK_IDLE_FRAMES =
         256, /* ACK, PING, PONG that get an ACK after all, so that they are not kept */
     LINK_HANDSHAKE_MS = 10000,   /* the default, of keep-alive too */
     LINK_CLOSE_MS = 2000,        /* to say goodbye */
-    LINK_SPARE = 8,              /* frames kept for reuse */
+    LINK_OUT = 256 * 1024,       /* bytes that are sealed before they are written: while the
+                                    processor's cache has them */
     LINK_SEND_ROOM = 2 << 20,    /* bytes of a data channel in the kernel: two frames */
-    LINK_BODY_ROOM = 8192,       /* bytes of a body behind reserved bulk */
     VMS_NATIVE_BODY_MADE = 8192, /* bytes of an ACK or END of 256 channels, and more */
 };
 
@@ -37,10 +41,10 @@ struct link_frame {
     uint32_t type;
     uint16_t flags;
     uint32_t body_len, bulk_len;
-    bool sent;       /* once at least: its sequence is settled */
-    uint32_t cap;    /* bytes of bulk there is room for */
-    uint8_t *body;   /* behind the bulk; ACK, REKEY and END have theirs made when they are sent */
-    uint8_t bytes[]; /* bulk */
+    bool sent;     /* once at least: its sequence is settled */
+    uint8_t *body; /* behind the pieces; ACK, REKEY and END have theirs made when they are sent */
+    uint32_t piece_count;
+    struct vms_slice pieces[]; /* of bulk: behind the body, or the caller's that last (RSM-13) */
 };
 
 struct link_conn {
@@ -50,6 +54,7 @@ struct link_conn {
     struct link_conn *next_dead;
     uint16_t channel;
     bool settled; /* hellos are through */
+    bool direct;  /* bulk has gone around the buffer: little is read ahead */
     struct vms_sealer sealer;
     struct vms_opener opener;
     struct vms_transcript transcript; /* of the direction that END is in; main channel */
@@ -72,9 +77,11 @@ struct link_channel {
     struct link_frame *head, *tail;
     struct link_frame *cursor; /* the next to send; NULL: all was sent */
     uint64_t head_sequence;
-    uint64_t queued; /* bytes */
+    uint64_t queued;     /* bytes */
+    unsigned keep_short; /* bytes in the kernel; 0: as it likes. mutex */
     _Atomic uint64_t bytes_out;
-    struct vms_room out; /* sealed; who holds write */
+    uint8_t *out;    /* LINK_OUT bytes: sealed, to be written; who holds write */
+    size_t out_used; /* 0 whenever nobody does */
     pthread_t replayer;
     bool replaying; /* the thread is to be joined */
 };
@@ -88,8 +95,6 @@ struct vms_native_link {
     uint8_t *psk_text;
     uint8_t *machine;
     struct vms_native_device *devices; /* with their names behind them */
-    struct link_frame *spare;          /* reserved frames that were sent; mutex */
-    unsigned spare_count;
     _Atomic uint32_t resumes;
     struct vms_psk psk; /* of the session, once known */
     uint8_t exporter[VMS_EXPORTER_BYTES];
@@ -119,6 +124,8 @@ struct vms_native_link {
     uint64_t queued;
     bool ack_now, pong_due;
     uint64_t pong;
+    uint64_t farewell; /* PING behind the acknowledgement of END (RSM-14); 0: none yet */
+    bool farewell_heard;
     uint32_t idle_frames; /* received and not acknowledged */
     int64_t ping_at, ack_at;
     struct vms_native_link_stats stats;
@@ -147,6 +154,8 @@ void link_fail_locked(struct vms_native_link *link, const struct vms_error *why)
 void link_fail(struct vms_native_link *link, const struct vms_error *why);
 /* conn broke: if it is one of those in use the session is lost (SES). */
 void link_lost(struct vms_native_link *link, struct link_conn *conn, const struct vms_error *why);
+/* With mutex: a connection that its channel begins to use. */
+void link_shorten(const struct link_channel *channel);
 /* With mutex: no connection is used any more; who waits on one wakes up. */
 void link_drop_conns(struct vms_native_link *link);
 
@@ -200,16 +209,22 @@ enum vms_code link_connect(struct vms_native_link *link, uint16_t channel, struc
                            struct vms_error *err);
 
 /* ---- native_link_send.c ---- */
-/* Sets the header's length of bulk. */
+/* Sets the header's type and length of bulk. lasts: bulk stays where it is (RSM-13); else it is
+ * copied. To be freed with free(). */
 struct link_frame *link_frame_new(uint32_t type, struct vms_native_frame *frame,
-                                  const struct vms_slice *bulk, size_t count,
+                                  const struct vms_slice *bulk, size_t count, bool lasts,
                                   struct vms_error *err);
-/* With mutex: frees it, or keeps it for the next. */
-void link_frame_done(struct vms_native_link *link, struct link_frame *frame);
+/* Bytes that it counts for (RSM-4). */
+uint64_t link_frame_size(const struct link_frame *frame);
+bool link_made_when_sent(uint32_t type);
+/* With mutex. It is the next to send. */
+void link_insert_before(struct vms_native_link *link, struct link_channel *channel,
+                        struct link_frame *at, struct link_frame *frame);
 /* The session is cut or back: tells the owner. */
 void link_changed(struct vms_native_link *link, bool up, const struct vms_error *why);
 /* With mutex. */
 void link_append(struct vms_native_link *link, uint16_t channel, struct link_frame *frame);
+/* ---- native_link_write.c ---- */
 /* With the channel's write: sends what is due. */
 void link_pump(struct vms_native_link *link, uint16_t channel);
 /* A control frame on the main channel. */

@@ -220,12 +220,18 @@ static void shut_and_wait(struct vms_native_link *l, uint32_t channels, int ms) 
 
 void vms_native_link_close(struct vms_native_link *l) {
     struct vms_native_frame ack = {.header.type = VMS_NATIVE_ACK};
+    struct vms_native_frame pong = {.header.type = VMS_NATIVE_PONG};
     pthread_mutex_lock(&l->mutex);
     bool source = l->config.role == VMS_ROLE_SOURCE;
     bool polite = source && link_is_up(l) && !l->failed && !l->over;
+    bool owes = l->pong_due;
+    pong.u.value = l->pong;
+    l->pong_due = false;
     pthread_mutex_unlock(&l->mutex);
     if (polite && l->session.agreement.features & VMS_FEATURE_RESUME)
         link_control(l, &ack);
+    if (polite && owes)
+        link_control(l, &pong);
     pthread_mutex_lock(&l->mutex);
     l->closing = true;
     if (polite)
@@ -249,7 +255,7 @@ static void send_abort(struct vms_native_link *l, const struct vms_error *why) {
         .clause = vms_str(why->clause ? why->clause : ""),
         .message = vms_str(why->message),
     };
-    struct link_frame *frame = link_frame_new(VMS_NATIVE_ABORT, &f, NULL, 0, &err);
+    struct link_frame *frame = link_frame_new(VMS_NATIVE_ABORT, &f, NULL, 0, false, &err);
     if (!frame)
         return;
     if (pthread_mutex_timedlock(&l->channels[0].write, &until) != 0) {
@@ -306,7 +312,7 @@ static void free_channel(struct vms_native_link *l, struct link_channel *ch) {
     }
     link_conn_put(l, ch->reading);
     link_conn_put(l, ch->conn);
-    free(ch->out.ptr);
+    free(ch->out);
     pthread_mutex_destroy(&ch->write);
 }
 
@@ -330,11 +336,6 @@ void vms_native_link_free(struct vms_native_link *l) {
     free(l->psk_text);
     free(l->machine);
     free(l->devices);
-    while (l->spare) {
-        struct link_frame *next = l->spare->next;
-        free(l->spare);
-        l->spare = next;
-    }
     free(l->channels);
     free(l->accounts);
     pthread_mutex_destroy(&l->attaching);

@@ -28,6 +28,7 @@ static void install(struct vms_native_link *l, struct link_conn *c) {
         ch->open = true;
         unused = ch->conn;
         ch->conn = c;
+        link_shorten(ch);
         pthread_cond_broadcast(&l->changed);
     }
     pthread_mutex_unlock(&l->mutex);

@@ -30,6 +30,12 @@ static bool wait_for_room(struct vms_native_link *l, uint16_t channel, uint64_t 
     return !link_failed(l) && !l->over;
 }
 
+static void pump(struct vms_native_link *l, uint16_t channel) {
+    pthread_mutex_lock(&l->channels[channel].write);
+    link_pump(l, channel);
+    pthread_mutex_unlock(&l->channels[channel].write);
+}
+
 /* With mutex. */
 static enum vms_code check(struct vms_native_link *l, uint16_t channel, const struct link_frame *f,
                            struct vms_error *err) {
@@ -42,59 +48,57 @@ static enum vms_code check(struct vms_native_link *l, uint16_t channel, const st
     return VMS_OK;
 }
 
-/* Takes f. */
-static enum vms_code send_frame(struct vms_native_link *l, uint16_t channel, struct link_frame *f,
-                                struct vms_error *err) {
+/* Takes f. What was queued before and not sent cannot be acknowledged: it goes first. */
+static enum vms_code append(struct vms_native_link *l, uint16_t channel, struct link_frame *f,
+                            struct vms_error *err) {
+    uint64_t bytes = f->body_len + (uint64_t)f->bulk_len;
     pthread_mutex_lock(&l->mutex);
     enum vms_code code = check(l, channel, f, err);
-    if (code == VMS_OK && !wait_for_room(l, channel, f->body_len + (uint64_t)f->bulk_len)) {
+    if (code == VMS_OK && l->channels[channel].cursor && !may_keep(l, channel, bytes)) {
+        pthread_mutex_unlock(&l->mutex);
+        pump(l, channel);
+        pthread_mutex_lock(&l->mutex);
+    }
+    if (code == VMS_OK && !wait_for_room(l, channel, bytes)) {
         *err = l->error;
         code = err->code ? err->code : vms_error_set(err, VMS_E_MISUSE, "the session is over");
     }
-    if (code != VMS_OK)
-        link_frame_done(l, f);
+    if (code == VMS_OK)
+        link_append(l, channel, f);
     pthread_mutex_unlock(&l->mutex);
     if (code != VMS_OK)
-        return code;
-    pthread_mutex_lock(&l->channels[channel].write);
-    pthread_mutex_lock(&l->mutex);
-    link_append(l, channel, f);
-    pthread_mutex_unlock(&l->mutex);
-    link_pump(l, channel);
-    pthread_mutex_unlock(&l->channels[channel].write);
-    return VMS_OK;
+        free(f);
+    return code;
+}
+
+enum vms_code vms_native_link_queue(struct vms_native_link *l, uint16_t channel,
+                                    struct vms_native_out *out, struct vms_error *err) {
+    struct link_frame *f =
+        link_frame_new(out->frame.header.type, &out->frame, out->bulk, out->bulk_count, false, err);
+    return f ? append(l, channel, f, err) : err->code;
 }
 
 enum vms_code vms_native_link_send(struct vms_native_link *l, uint16_t channel,
                                    struct vms_native_out *out, struct vms_error *err) {
-    struct link_frame *f =
-        link_frame_new(out->frame.header.type, &out->frame, out->bulk, out->bulk_count, err);
-    return f ? send_frame(l, channel, f, err) : err->code;
+    enum vms_code code = vms_native_link_queue(l, channel, out, err);
+    if (code == VMS_OK)
+        pump(l, channel);
+    return code;
 }
 
-enum vms_code vms_native_link_send_reserved(struct vms_native_link *l, uint16_t channel,
-                                            struct vms_native_frame *frame,
-                                            struct vms_native_reserved *reserved, size_t len,
-                                            struct vms_error *err) {
-    struct link_frame *f = reserved->frame;
-    size_t body = 0;
-    f->type = frame->header.type;
-    f->flags = frame->header.flags & VMS_NATIVE_PACK_MASK;
-    f->bulk_len = frame->header.bulk_len = (uint32_t)len;
-    f->sent = false;
-    if (vms_native_encode_body(frame, (struct vms_room){f->body, LINK_BODY_ROOM}, &body) !=
-        VMS_OK) {
-        vms_native_link_unreserve(l, reserved);
-        return vms_error_set(err, VMS_E_MISUSE, "a frame that cannot be said");
-    }
-    f->body_len = (uint32_t)body;
-    reserved->frame = NULL;
-    return send_frame(l, channel, f, err);
+enum vms_code vms_native_link_send_pages(struct vms_native_link *l, uint16_t channel,
+                                         struct vms_native_out *out, struct vms_error *err) {
+    struct link_frame *f =
+        link_frame_new(out->frame.header.type, &out->frame, out->bulk, out->bulk_count, true, err);
+    if (!f || append(l, channel, f, err) != VMS_OK)
+        return err->code;
+    pump(l, channel);
+    return VMS_OK;
 }
 
 void link_control(struct vms_native_link *l, struct vms_native_frame *frame) {
     struct vms_error err;
-    struct link_frame *f = link_frame_new(frame->header.type, frame, NULL, 0, &err);
+    struct link_frame *f = link_frame_new(frame->header.type, frame, NULL, 0, false, &err);
     if (!f)
         return;
     pthread_mutex_lock(&l->channels[0].write);
@@ -115,9 +119,7 @@ struct replay {
 static void *replay_main(void *arg) {
     struct replay r = *(struct replay *)arg;
     free(arg);
-    pthread_mutex_lock(&r.link->channels[r.channel].write);
-    link_pump(r.link, r.channel);
-    pthread_mutex_unlock(&r.link->channels[r.channel].write);
+    pump(r.link, r.channel);
     return NULL;
 }
 
@@ -225,6 +227,20 @@ void vms_native_link_redirect(struct vms_native_link *l, const struct vms_uri *u
     pthread_mutex_lock(&l->attaching);
     l->uri = *uri;
     pthread_mutex_unlock(&l->attaching);
+}
+
+void link_shorten(const struct link_channel *channel) {
+    if (channel->keep_short && channel->conn)
+        vms_channel_keep_short(channel->conn->io, channel->keep_short);
+}
+
+void vms_native_link_keep_short(struct vms_native_link *l, uint16_t channel, unsigned bytes) {
+    pthread_mutex_lock(&l->mutex);
+    if (channel < l->channel_count) {
+        l->channels[channel].keep_short = bytes;
+        link_shorten(&l->channels[channel]);
+    }
+    pthread_mutex_unlock(&l->mutex);
 }
 
 uint32_t vms_native_link_resumes(const struct vms_native_link *l) {

@@ -63,7 +63,10 @@ static enum vms_code act(struct link_conn *c, struct vms_error *err) {
     case VMS_NATIVE_ACK: on_ack(l); return VMS_OK;
     case VMS_NATIVE_REKEY: return on_rekey(c, err);
     case VMS_NATIVE_END: return on_end(c, err);
-    case VMS_NATIVE_PONG: on_pong(l, f->u.value); return VMS_OK;
+    case VMS_NATIVE_PONG:
+        l->farewell_heard |= l->farewell && f->u.value == l->farewell;
+        on_pong(l, f->u.value);
+        return VMS_OK;
     case VMS_NATIVE_PING:
         l->pong_due = true;
         l->pong = f->u.value;
@@ -177,7 +180,7 @@ static bool step(struct vms_native_link *l, struct link_conn *c,
     }
     if (!mine || !is_wanted(l, c->event.native.frame))
         return false;
-    *event = (struct vms_native_link_event){c->event.native.frame, c->event.bulk};
+    *event = (struct vms_native_link_event){c->event.native.frame, c->event.bulk, c->event.placed};
     return true;
 }
 

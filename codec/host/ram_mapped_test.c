@@ -52,7 +52,7 @@ static enum vms_code give_pages(const char *block, size_t len) {
     return ram_give(&f, ram_page(VMS_R_MAPPED_PAGES, block, 0), vms_slice(region, len));
 }
 
-/* [MAP-5] absent pages are zero, whatever the region holds for them. */
+/* [MAP-5] [MAP-7] absent pages are zero, whatever the region holds for them. */
 Test(ram_mapped, pages) {
     uint8_t zero[PAGE] = {0};
     for (f.piece = 1; f.piece < 40; f.piece *= 3) {

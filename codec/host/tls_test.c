@@ -3,6 +3,7 @@
 
 /* --- who may talk --- */
 
+/* [HOST-7] Each end knows whom it speaks to. */
 Test(tls, x509_both_ways) {
     char name[100];
     struct tls_ends t;
@@ -81,6 +82,7 @@ static struct vms_tls_config without_client_cert(const struct vms_tls_config *fu
     return (struct vms_tls_config){.dir = dir};
 }
 
+/* [HOST-7] */
 Test(tls, missing_client_certificate) {
     struct tls_ends t;
     struct vms_tls_config server = x509_config();
@@ -112,6 +114,7 @@ Test(tls, refusal_reaches_a_writer) {
     tls_close(&t);
 }
 
+/* [HOST-7] */
 Test(tls, host_names) {
     struct tls_ends t;
     struct vms_tls_config server = x509_config();
@@ -154,6 +157,7 @@ Test(tls, expired_and_revoked) {
     pki_free(&ca);
 }
 
+/* [HOST-8] */
 Test(tls, wrong_psk) {
     struct tls_ends t;
     struct vms_tls_config server = psk_config("server.psk", PSK_LINE);

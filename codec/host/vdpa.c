@@ -127,18 +127,23 @@ static enum vms_code set_file(struct vms_vdpa *device, unsigned long request, ui
     return fd < 0 ? VMS_OK : call(device, request, &file, what, err);
 }
 
+enum vms_code vms_vdpa_set_base(struct vms_vdpa *device, uint32_t queue, uint32_t base,
+                                struct vms_error *err) {
+    struct vhost_vring_state state = {.index = queue, .num = base};
+    return call(device, VHOST_SET_VRING_BASE, &state, "a ring's base", err);
+}
+
 enum vms_code vms_vdpa_set_ring(struct vms_vdpa *device, uint32_t queue,
                                 const struct vms_vdpa_ring *ring, int kick, int notify,
                                 struct vms_error *err) {
     struct vhost_vring_state size = {.index = queue, .num = ring->size};
-    struct vhost_vring_state base = {.index = queue, .num = ring->base};
     struct vhost_vring_addr addr = {.index = queue,
                                     .desc_user_addr = ring->desc,
                                     .avail_user_addr = ring->avail,
                                     .used_user_addr = ring->used};
     enum vms_code code = call(device, VHOST_SET_VRING_NUM, &size, "a ring's size", err);
     if (code == VMS_OK)
-        code = call(device, VHOST_SET_VRING_BASE, &base, "a ring's base", err);
+        code = vms_vdpa_set_base(device, queue, ring->base, err);
     if (code == VMS_OK)
         code = call(device, VHOST_SET_VRING_ADDR, &addr, "a ring's addresses", err);
     if (code == VMS_OK)

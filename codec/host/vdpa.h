@@ -65,6 +65,9 @@ struct vms_vdpa_ring {
 enum vms_code vms_vdpa_set_ring(struct vms_vdpa *device, uint32_t queue,
                                 const struct vms_vdpa_ring *ring, int kick, int call,
                                 struct vms_error *err);
+/** Where it begins; of a device that was not started, or is suspended. */
+enum vms_code vms_vdpa_set_base(struct vms_vdpa *device, uint32_t queue, uint32_t base,
+                                struct vms_error *err);
 enum vms_code vms_vdpa_enable(struct vms_vdpa *device, uint32_t queue, bool on,
                               struct vms_error *err);
 /** Where it stands: after suspend(). */
@@ -94,8 +97,9 @@ struct vms_vdpa_region {
 };
 /**
  * Maps, and pins where the device needs it. [VDPA-8] VMS_E_VDPA_MEMLOCK names the limit to raise;
- * [VDPA-9] VMS_E_VDPA_ADDRESSES: outside of the device's addresses, or not whole pages. On failure
- * nothing of it is mapped.
+ * [VDPA-9] VMS_E_VDPA_ADDRESSES: outside of the device's addresses, or not whole pages; [VDPA-30]
+ * VMS_E_VDPA_MEMORY: private memory, and the device does not pin. On failure nothing of it is
+ * mapped. Success within a batch is not the device's last word [VDPA-31].
  */
 enum vms_code vms_vdpa_map(struct vms_vdpa *device, const struct vms_vdpa_region *region,
                            struct vms_error *err);

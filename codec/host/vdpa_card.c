@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /** Queues that carry data: all but a control queue. */
-static uint32_t data_queues(const struct vms_vdpa_card *card) {
+uint32_t vms_vdpa_card_data_queues(const struct vms_vdpa_card *card) {
     return card->state.profile.queues - vms_vdpa_has_control(&card->state.profile);
 }
 
@@ -17,13 +17,13 @@ static uint32_t data_queues(const struct vms_vdpa_card *card) {
 /** Enabled data queues; count of them. */
 static size_t list_rings(const struct vms_vdpa_card *card, struct vms_vdpa_watch_queue *out) {
     size_t n = 0;
-    for (uint32_t i = 0; i < data_queues(card); i++)
+    for (uint32_t i = 0; i < vms_vdpa_card_data_queues(card); i++)
         if (card->state.queue[i].enabled)
             out[n++] = (struct vms_vdpa_watch_queue){card->state.queue[i].ring, card->events[i], i};
     return n;
 }
 
-static enum vms_code set_rings(struct vms_vdpa_card *card, struct vms_error *err) {
+enum vms_code vms_vdpa_card_set_rings(struct vms_vdpa_card *card, struct vms_error *err) {
     struct vms_vdpa_watch_queue list[VMS_VDPA_QUEUES_MAX];
     size_t count = list_rings(card, list);
     enum vms_code code = VMS_OK;
@@ -37,21 +37,24 @@ static enum vms_code set_rings(struct vms_vdpa_card *card, struct vms_error *err
 
 static enum vms_code enable_rings(struct vms_vdpa_card *card, struct vms_error *err) {
     enum vms_code code = VMS_OK;
-    for (uint32_t i = 0; i < data_queues(card) && code == VMS_OK; i++)
+    for (uint32_t i = 0; i < vms_vdpa_card_data_queues(card) && code == VMS_OK; i++)
         if (card->state.queue[i].enabled)
             code = vms_vdpa_enable(card->device, i, true, err);
     return code;
 }
 
 /* [VDPA-15] Nothing is received before the filters are in. */
-static enum vms_code run_with_control(struct vms_vdpa_card *card, struct vms_error *err) {
+enum vms_code vms_vdpa_card_control_on(struct vms_vdpa_card *card, struct vms_error *err) {
     enum vms_code code = vms_vdpa_shadow_set(card, err);
     if (code == VMS_OK)
         code = vms_vdpa_enable(card->device, card->state.profile.queues - 1, true, err);
     if (code == VMS_OK)
         code = vms_vdpa_driver_ok(card->device, err);
-    if (code == VMS_OK)
-        code = vms_vdpa_shadow_restore(card, err);
+    return code == VMS_OK ? vms_vdpa_shadow_restore(card, NULL, err) : code;
+}
+
+static enum vms_code run_with_control(struct vms_vdpa_card *card, struct vms_error *err) {
+    enum vms_code code = vms_vdpa_card_control_on(card, err);
     return code == VMS_OK ? enable_rings(card, err) : code;
 }
 
@@ -63,16 +66,26 @@ static enum vms_code run_without(struct vms_vdpa_card *card, struct vms_error *e
 /** Buffers may wait of which whoever had the kick before has heard. */
 static void kick_all(const struct vms_vdpa_card *card) {
     const uint64_t one = 1;
-    for (uint32_t i = 0; i < data_queues(card); i++)
+    for (uint32_t i = 0; i < vms_vdpa_card_data_queues(card); i++)
         if (card->events[i].kick >= 0 && write(card->events[i].kick, &one, sizeof one) < 0)
             continue; /* it is full: that is a kick */
+}
+
+enum vms_code vms_vdpa_card_go(struct vms_vdpa_card *card, struct vms_error *err) {
+    enum vms_code code = enable_rings(card, err);
+    if (code != VMS_OK)
+        return code;
+    kick_all(card);
+    card->running = true;
+    card->prepared = card->stopped = card->suspended = false;
+    return VMS_OK;
 }
 
 static enum vms_code begin(struct vms_vdpa_card *card, struct vms_error *err) {
     struct vms_error ignored;
     enum vms_code code = vms_vdpa_accept(card->device, card->state.profile.features, err);
     if (code == VMS_OK)
-        code = set_rings(card, err);
+        code = vms_vdpa_card_set_rings(card, err);
     if (code == VMS_OK)
         code = vms_vdpa_has_control(&card->state.profile) ? run_with_control(card, err)
                                                           : run_without(card, err);
@@ -87,6 +100,13 @@ static enum vms_code begin(struct vms_vdpa_card *card, struct vms_error *err) {
     return code;
 }
 
+void vms_vdpa_card_events(struct vms_vdpa_card *card, const struct vms_vdpa_events *events) {
+    for (size_t i = 0; i < VMS_VDPA_QUEUES_MAX; i++)
+        card->events[i] = events && i < vms_vdpa_card_data_queues(card)
+                              ? events[i]
+                              : (struct vms_vdpa_events){-1, -1};
+}
+
 enum vms_code vms_vdpa_card_start(struct vms_vdpa_card *card, const struct vms_vdpa_state *state,
                                   const struct vms_vdpa_events *events, struct vms_error *err) {
     enum vms_code code = vms_vdpa_fits(card->device, &state->profile, err);
@@ -94,10 +114,12 @@ enum vms_code vms_vdpa_card_start(struct vms_vdpa_card *card, const struct vms_v
         return code;
     if (card->running)
         return vms_error_set(err, VMS_E_MISUSE, "%.60s runs", vms_vdpa_name(card->device));
+    if (card->prepared && (code = vms_vdpa_card_prepare(card, state, events, err)) != VMS_OK)
+        return code;
+    if (card->prepared)
+        return vms_vdpa_card_go(card, err);
     card->state = *state;
-    for (size_t i = 0; i < VMS_VDPA_QUEUES_MAX; i++)
-        card->events[i] =
-            events && i < data_queues(card) ? events[i] : (struct vms_vdpa_events){-1, -1};
+    vms_vdpa_card_events(card, events);
     return begin(card, err);
 }
 
@@ -105,7 +127,7 @@ enum vms_code vms_vdpa_card_start(struct vms_vdpa_card *card, const struct vms_v
 
 static enum vms_code ask_bases(struct vms_vdpa_card *card, struct vms_error *err) {
     enum vms_code code = VMS_OK;
-    for (uint32_t i = 0; i < data_queues(card) && code == VMS_OK; i++)
+    for (uint32_t i = 0; i < vms_vdpa_card_data_queues(card) && code == VMS_OK; i++)
         if (card->state.queue[i].enabled)
             code = vms_vdpa_ring_base(card->device, i, &card->state.queue[i].ring.base, err);
     return code;
@@ -115,7 +137,7 @@ static enum vms_code ask_bases(struct vms_vdpa_card *card, struct vms_error *err
 static enum vms_code find_bases(struct vms_vdpa_card *card, vms_vdpa_memory *memory, void *ctx,
                                 struct vms_error *err) {
     enum vms_code code = VMS_OK;
-    for (uint32_t i = 0; i < data_queues(card) && code == VMS_OK; i++) {
+    for (uint32_t i = 0; i < vms_vdpa_card_data_queues(card) && code == VMS_OK; i++) {
         struct vms_vdpa_ring *ring = &card->state.queue[i].ring;
         const uint16_t *used =
             card->state.queue[i].enabled && memory ? memory(ctx, ring->used + 2, 2) : NULL;
@@ -133,7 +155,7 @@ static void end_watch(struct vms_vdpa_card *card) {
     uint32_t bases[VMS_VDPA_QUEUES_MAX];
     size_t n = 0;
     vms_vdpa_watch_end(card->watch, bases);
-    for (uint32_t i = 0; i < data_queues(card); i++)
+    for (uint32_t i = 0; i < vms_vdpa_card_data_queues(card); i++)
         if (card->state.queue[i].enabled)
             card->state.queue[i].ring.base = bases[n++];
     vms_vdpa_watch_free(card->watch);

@@ -36,6 +36,18 @@ struct vms_vdpa_events {
  */
 enum vms_code vms_vdpa_card_start(struct vms_vdpa_card *card, const struct vms_vdpa_state *state,
                                   const struct vms_vdpa_events *events, struct vms_error *err);
+/**
+ * [VDPA-28] Makes the device what the state says, but for its data queues, which stay off: it is
+ * started, and obeys its control queue. Again: what differs since then. Where the device cannot be
+ * changed while it is started, nothing is done: start() does all then. Maps as for start(). On
+ * failure it is reset.
+ */
+enum vms_code vms_vdpa_card_prepare(struct vms_vdpa_card *card, const struct vms_vdpa_state *state,
+                                    const struct vms_vdpa_events *events, struct vms_error *err);
+/** A prepared card is as if it had never been; its maps may be lost. */
+enum vms_code vms_vdpa_card_reset(struct vms_vdpa_card *card, struct vms_error *err);
+/** Whether start() has only queues to enable and what differs. */
+bool vms_vdpa_card_is_prepared(const struct vms_vdpa_card *card);
 /** A command of the guest's driver (virtio 1.2, 5.1.6.5). *ok: the device's answer. */
 enum vms_code vms_vdpa_card_control(struct vms_vdpa_card *card, uint8_t class_, uint8_t command,
                                     const void *data, size_t len, bool *ok, struct vms_error *err);

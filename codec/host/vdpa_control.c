@@ -115,49 +115,68 @@ static void le16(uint8_t *out, uint32_t v) {
     out[1] = (uint8_t)(v >> 8);
 }
 
-static enum vms_code tell_macs(struct vms_vdpa_card *card, struct vms_error *err) {
+static bool same_table(const struct vms_vdpa_net *a, const struct vms_vdpa_net *b) {
+    return a->unicast == b->unicast && a->multicast == b->multicast &&
+           memcmp(a->macs, b->macs, 6u * (b->unicast + b->multicast)) == 0;
+}
+
+static enum vms_code tell_macs(struct vms_vdpa_card *card, const struct vms_vdpa_net *had,
+                               struct vms_error *err) {
     const struct vms_vdpa_net *n = &card->state.net;
     uint8_t table[8 + 6 * VMS_VDPA_MACS_MAX] = {0};
     size_t unicast = 6u * n->unicast, multicast = 6u * n->multicast;
+    bool is_new = had ? !same_table(had, n) : unicast + multicast > 0;
     le16(table, n->unicast);
     memcpy(table + 4, n->macs, unicast);
     le16(table + 4 + unicast, n->multicast);
     memcpy(table + 8 + unicast, (const uint8_t *)n->macs + unicast, multicast);
-    enum vms_code code = tell(card, MAC, 1, n->mac, 6, err);
-    return code == VMS_OK && unicast + multicast
-               ? tell(card, MAC, 0, table, 8 + unicast + multicast, err)
-               : code;
+    enum vms_code code = VMS_OK;
+    if (!had || memcmp(had->mac, n->mac, 6) != 0)
+        code = tell(card, MAC, 1, n->mac, 6, err);
+    return code == VMS_OK && is_new ? tell(card, MAC, 0, table, 8 + unicast + multicast, err)
+                                    : code;
 }
 
-static enum vms_code tell_rx(struct vms_vdpa_card *card, struct vms_error *err) {
+static enum vms_code tell_rx(struct vms_vdpa_card *card, const struct vms_vdpa_net *had,
+                             struct vms_error *err) {
     const unsigned known = vms_vdpa_feature(&card->state.profile, VMS_VIRTIO_CTRL_RX_EXTRA) ? 6 : 2;
+    const uint8_t *rx = card->state.net.rx;
     enum vms_code code = VMS_OK;
     for (uint8_t i = 0; i < known && code == VMS_OK; i++)
-        code = tell(card, RX, i, &card->state.net.rx[i], 1, err);
+        if (!had || had->rx[i] != rx[i])
+            code = tell(card, RX, i, &rx[i], 1, err);
     return code;
 }
 
-static enum vms_code tell_vlans(struct vms_vdpa_card *card, struct vms_error *err) {
+/* A device that was reset knows none. */
+static enum vms_code tell_vlans(struct vms_vdpa_card *card, const struct vms_vdpa_net *had,
+                                struct vms_error *err) {
+    const uint8_t *vlans = card->state.net.vlans;
     enum vms_code code = VMS_OK;
     uint8_t id[2];
     for (uint32_t i = 0; i < 4096 && code == VMS_OK; i++) {
+        bool is = vlans[i / 8] >> (i % 8) & 1, was = had && (had->vlans[i / 8] >> (i % 8) & 1);
         le16(id, i);
-        if (card->state.net.vlans[i / 8] >> (i % 8) & 1)
-            code = tell(card, VLAN, 0, id, sizeof id, err);
+        if (is != was)
+            code = tell(card, VLAN, !is, id, sizeof id, err);
     }
     return code;
 }
 
-static enum vms_code tell_pairs(struct vms_vdpa_card *card, struct vms_error *err) {
+static enum vms_code tell_pairs(struct vms_vdpa_card *card, const struct vms_vdpa_net *had,
+                                struct vms_error *err) {
     uint8_t pairs[2];
     le16(pairs, card->state.net.pairs);
-    return card->state.net.pairs > 1 ? tell(card, MQ, 0, pairs, sizeof pairs, err) : VMS_OK;
+    bool is_new = had ? had->pairs != card->state.net.pairs : card->state.net.pairs > 1;
+    return is_new ? tell(card, MQ, 0, pairs, sizeof pairs, err) : VMS_OK;
 }
 
-enum vms_code vms_vdpa_shadow_restore(struct vms_vdpa_card *card, struct vms_error *err) {
+enum vms_code vms_vdpa_shadow_restore(struct vms_vdpa_card *card, const struct vms_vdpa_net *had,
+                                      struct vms_error *err) {
     static const struct {
         unsigned feature;
-        enum vms_code (*tell)(struct vms_vdpa_card *card, struct vms_error *err);
+        enum vms_code (*tell)(struct vms_vdpa_card *card, const struct vms_vdpa_net *had,
+                              struct vms_error *err);
     } parts[] = {
         {VMS_VIRTIO_CTRL_MAC, tell_macs},
         {VMS_VIRTIO_CTRL_RX, tell_rx},
@@ -167,7 +186,7 @@ enum vms_code vms_vdpa_shadow_restore(struct vms_vdpa_card *card, struct vms_err
     enum vms_code code = VMS_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && code == VMS_OK; i++)
         if (vms_vdpa_feature(&card->state.profile, parts[i].feature))
-            code = parts[i].tell(card, err);
+            code = parts[i].tell(card, had, err);
     return code;
 }
 

@@ -48,20 +48,30 @@ enum vms_code vms_vdpa_check(const struct vms_vdpa *d, const struct vms_vdpa_reg
         (unsigned long long)d->about.iova_first, (unsigned long long)d->about.iova_last, why);
 }
 
-/*
- * The kernel says EFAULT to nearly everything that goes wrong in a write. [VDPA-8] What is known
- * here tells more: pages that are pinned count against RLIMIT_MEMLOCK, privileged or not.
+/**
+ * [VDPA-8] Whether it was RLIMIT_MEMLOCK: pages that are pinned count against it, privileged or
+ * not, those of all devices together. A device that holds maps and has pinned nothing never pins.
  */
+static bool is_memlock(const struct vms_vdpa *d, const struct vms_vdpa_region *r, int error,
+                       uint64_t pinned, uint64_t *limit) {
+    struct rlimit rl;
+    if ((error != EFAULT && error != ENOMEM) || getrlimit(RLIMIT_MEMLOCK, &rl) != 0)
+        return false;
+    *limit = rl.rlim_cur;
+    return rl.rlim_cur != RLIM_INFINITY && pinned <= rl.rlim_cur &&
+           pinned + r->length > rl.rlim_cur && (pinned || !d->mapped);
+}
+
+/* The kernel says EFAULT to nearly everything that goes wrong in a write: what else is known. */
 static enum vms_code why_not(const struct vms_vdpa *d, const struct vms_vdpa_region *r, int error,
                              struct vms_error *err) {
-    struct rlimit limit;
-    bool limited = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    if ((error == EFAULT || error == ENOMEM) && limited && d->mapped + r->length > limit.rlim_cur)
+    uint64_t pinned = d->simulated ? d->mapped : vms_vdpa_pinned(), limit;
+    if (is_memlock(d, r, error, pinned, &limit))
         return vms_error_set(err, VMS_E_VDPA_MEMLOCK,
-                             "%.40s: %llu bytes are mapped, %llu more do not fit into %llu; raise "
+                             "%.40s: %llu bytes are pinned, %llu more do not fit into %llu; raise "
                              "ulimit -l to the guest's memory and more",
-                             d->name, (unsigned long long)d->mapped, (unsigned long long)r->length,
-                             (unsigned long long)limit.rlim_cur);
+                             d->name, (unsigned long long)pinned, (unsigned long long)r->length,
+                             (unsigned long long)limit);
     return vms_error_set(
         err, VMS_E_VDPA_DEVICE,
         "%.40s: mapping 0x%llx, 0x%llx bytes, after %llu maps: %s (mapped already, "
@@ -70,12 +80,35 @@ static enum vms_code why_not(const struct vms_vdpa *d, const struct vms_vdpa_reg
         (unsigned long long)d->maps, strerror(error));
 }
 
+/**
+ * [VDPA-30] A device that does not pin (VDUSE) works on what is shared, and skips the rest without
+ * a word. Whether it has pinned memory that is not shared is seen by the kernel's count.
+ */
+static enum vms_code tell_private(struct vms_vdpa *d, const struct vms_vdpa_region *r,
+                                  struct vms_error *err) {
+    uint64_t before = vms_vdpa_pinned();
+    int e = tell(d, VHOST_IOTLB_UPDATE, r->space, r);
+    if (e < 0)
+        return why_not(d, r, -e, err);
+    d->pins = vms_vdpa_pinned() >= before + r->length;
+    if (d->pins)
+        return VMS_OK;
+    (void)tell(d, VHOST_IOTLB_INVALIDATE, r->space, r);
+    return vms_error_set(err, VMS_E_VDPA_MEMORY,
+                         "%.40s: 0x%llx, 0x%llx bytes: give the guest memory that is shared",
+                         d->name, (unsigned long long)r->iova, (unsigned long long)r->length);
+}
+
 enum vms_code vms_vdpa_map(struct vms_vdpa *device, const struct vms_vdpa_region *region,
                            struct vms_error *err) {
     enum vms_code code = vms_vdpa_check(device, region, err);
-    int e = code == VMS_OK ? tell(device, VHOST_IOTLB_UPDATE, region->space, region) : 0;
-    if (e < 0)
-        return why_not(device, region, -e, err);
+    if (code == VMS_OK && !device->simulated && !device->pins &&
+        !vms_vdpa_is_shared(region->memory, region->length)) {
+        code = tell_private(device, region, err);
+    } else if (code == VMS_OK) {
+        int e = tell(device, VHOST_IOTLB_UPDATE, region->space, region);
+        code = e < 0 ? why_not(device, region, -e, err) : VMS_OK;
+    }
     if (code == VMS_OK) {
         device->mapped += region->length;
         device->maps++;

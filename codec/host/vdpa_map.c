@@ -82,17 +82,31 @@ static enum vms_code add(struct vms_vdpa_map *m, const struct vms_vdpa_region *r
 typedef enum vms_code change(struct vms_vdpa_map *m, const struct vms_vdpa_region *region,
                              struct vms_error *err);
 
+/**
+ * How many make the next batch. [VDPA-31] The last of an address space goes alone, outside of a
+ * batch: the kernel drops what the device answers to the end of one, and tells it then, of all maps
+ * of that address space.
+ */
+static uint32_t batch_size(const struct vms_vdpa_map *m, const struct vms_vdpa_list *list,
+                           size_t at) {
+    uint32_t n = 0;
+    while (n < m->o.batch && at + n + 1 < list->count &&
+           list->at[at + n + 1].space == list->at[at].space)
+        n++;
+    return n ? n : 1;
+}
+
 /** One batch, of one address space [VDPA-5]; *at: behind it. */
 static enum vms_code batch(struct vms_vdpa_map *m, const struct vms_vdpa_list *list, size_t *at,
                            change *each, struct vms_error *err) {
-    const uint32_t space = list->at[*at].space;
+    const uint32_t space = list->at[*at].space, count = batch_size(m, list, *at);
     struct vms_error second;
+    if (count == 1)
+        return each(m, &list->at[(*at)++], err);
     enum vms_code code = vms_vdpa_batch(m->device, space, true, err);
     if (code != VMS_OK)
         return code;
-    for (uint32_t n = 0;
-         n < m->o.batch && *at < list->count && code == VMS_OK && list->at[*at].space == space;
-         n++, ++*at)
+    for (uint32_t n = 0; n < count && code == VMS_OK; n++, ++*at)
         code = each(m, &list->at[*at], err);
     enum vms_code end = vms_vdpa_batch(m->device, space, false, code == VMS_OK ? err : &second);
     return code == VMS_OK ? end : code;
@@ -136,11 +150,27 @@ static enum vms_code follow(struct vms_vdpa_map *m, const struct vms_vdpa_list *
     return code;
 }
 
-/* [VDPA-7] One by one, whatever fails: what cannot be unmapped goes when the device is closed. */
-static void unmap_all(struct vms_vdpa_map *m) {
+/** What one address space holds, in a batch; what fails stays in the list. */
+static size_t unmap_space(struct vms_vdpa_map *m, size_t i, size_t *left) {
+    const uint32_t space = m->held.at[i].space;
     struct vms_error ignored;
-    for (size_t i = 0; i < m->held.count; i++)
-        (void)vms_vdpa_unmap(m->device, &m->held.at[i], &ignored);
+    (void)vms_vdpa_batch(m->device, space, true, &ignored);
+    for (; i < m->held.count && m->held.at[i].space == space; i++)
+        if (vms_vdpa_unmap(m->device, &m->held.at[i], &ignored) != VMS_OK)
+            m->held.at[(*left)++] = m->held.at[i];
+    (void)vms_vdpa_batch(m->device, space, false, &ignored);
+    return i;
+}
+
+/* [VDPA-7] All, whatever fails, and what failed once more: the rest goes when the device is closed.
+ */
+static void unmap_all(struct vms_vdpa_map *m) {
+    for (int again = 0; again < 2; again++) {
+        size_t left = 0;
+        for (size_t i = 0; i < m->held.count;)
+            i = unmap_space(m, i, &left);
+        m->held.count = left;
+    }
     m->held.count = 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -100,6 +101,8 @@ enum vms_code vms_vdpa_open(const char *name, struct vms_vdpa **out, struct vms_
     d->about.groups = d->about.spaces = 1;
     (void)snprintf(d->name, sizeof d->name, "%s", name);
     enum vms_code code = open_fd(d, name, err);
+    struct stat st;
+    d->simulated = d->fd >= 0 && fstat(d->fd, &st) == 0 && !S_ISCHR(st.st_mode);
     if (code == VMS_OK)
         code = negotiate(d, err);
     if (code == VMS_OK)

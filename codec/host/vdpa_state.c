@@ -79,7 +79,7 @@ static enum vms_code get_profile(struct vms_reader *r, struct vms_vdpa_profile *
     if (p->config_size > VMS_VDPA_CONFIG_MAX)
         return malformed("more than 256 bytes of config space", err);
     if (p->queues == 0 || p->queues > VMS_VDPA_QUEUES_MAX)
-        return malformed("not 1 to 65 virtqueues", err);
+        return malformed("not 1 to 129 virtqueues", err);
     if (vms_vdpa_has_control(p) && p->queues < 3)
         return malformed("a control queue without data queues", err);
     return VMS_OK;

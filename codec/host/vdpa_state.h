@@ -12,7 +12,7 @@
  * able to do), the whole state when it is stopped.
  */
 enum {
-    VMS_VDPA_QUEUES_MAX = 65,
+    VMS_VDPA_QUEUES_MAX = 129,
     VMS_VDPA_CONFIG_MAX = 256,
     VMS_VDPA_MACS_MAX = 64,
     VMS_VDPA_STATE_MAX = 8192, /* bytes of the longer piece, at most */

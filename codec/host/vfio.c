@@ -32,8 +32,11 @@ enum vms_vfio_state vms_vfio_state(const struct vms_vfio *device) {
 
 enum vms_code vms_vfio_fail(struct vms_vfio *device, const char *what, int error,
                             struct vms_error *err) {
-    return vms_error_set(err, VMS_E_VFIO_DEVICE, "%.60s: %s: %s; it is in %s", device->name, what,
-                         error ? strerror(error) : "refused", vms_vfio_state_name(device->state));
+    /* of a long path the end tells devices apart */
+    const char *name = strlen(device->name) > 60 ? strrchr(device->name, '/') : NULL;
+    return vms_error_set(err, VMS_E_VFIO_DEVICE, "%.60s: %s: %s; it is in %s",
+                         name ? name + 1 : device->name, what, error ? strerror(error) : "refused",
+                         vms_vfio_state_name(device->state));
 }
 
 int vms_vfio_feature(int fd, uint32_t flags, void *data, size_t size) {
@@ -194,8 +197,11 @@ size_t vms_vfio_config_size(const struct vms_vfio *device) {
 
 enum vms_code vms_vfio_config_read(struct vms_vfio *device, void *buf, size_t len,
                                    struct vms_error *err) {
-    ssize_t n = pread(device->fd, buf, len, (off_t)device->config_offset);
-    if (n != (ssize_t)len)
+    /* [VDEV-20] */
+    size_t there = len < device->config_region ? len : device->config_region;
+    memset((uint8_t *)buf + there, 0, len - there);
+    ssize_t n = pread(device->fd, buf, there, (off_t)device->config_offset);
+    if (n != (ssize_t)there)
         return vms_vfio_fail(device, "reading config space", n < 0 ? errno : EIO, err);
     return VMS_OK;
 }

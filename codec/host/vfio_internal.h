@@ -22,6 +22,7 @@ struct vms_vfio {
     enum vms_vfio_state state;
     bool logging;
     uint64_t config_offset, config_size;
+    uint64_t config_region; /* bytes that the kernel shows of it */
 };
 
 /** {argsz, flags, data}: room for every feature that is used here. */

@@ -209,7 +209,8 @@ static void find_config(struct vms_vfio *d) {
         ioctl(d->fd, VFIO_DEVICE_GET_REGION_INFO, &region) < 0)
         return;
     d->config_offset = region.offset;
-    d->config_size = region.size <= 4096 ? region.size : 4096;
+    d->config_region = region.size;
+    d->config_size = region.size <= 256 ? 256 : 4096; /* [VDEV-20] */
 }
 
 enum vms_code vms_vfio_open(struct vms_vfio_iommu *iommu, const char *name, struct vms_vfio **out,

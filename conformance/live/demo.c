@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/live/demo_native.h"
+#include "conformance/live/demo_vfio.h"
 #include "conformance/live/live.h"
 
 #include <string.h>
@@ -110,5 +111,7 @@ int main(int argc, char **argv) {
     live_free(&live);
     if (rc == 0)
         rc = demo_native(folder(argv[1], build));
+    if (rc == 0)
+        rc = demo_vfio(folder(argv[1], build));
     return rc ? 1 : 0;
 }

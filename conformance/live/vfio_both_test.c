@@ -25,6 +25,7 @@ struct both {
     const char *wire, *src, *dst; /* text of every device, "" for the usual */
     bool refused;
     unsigned generations; /* REINITs of each device */
+    bool multifd;         /* QEVM: what a stopped device has comes in packets on all channels */
 };
 
 static void write_vm(const struct vfio_rig *rig, char *path, size_t size) {
@@ -70,6 +71,8 @@ static pid_t run(const struct vfio_rig *rig, bool source, const struct both *b, 
         argv[n++] = "--recover-timeout"; /* a source that has failed may not have said so */
         argv[n++] = "3";
     }
+    for (size_t i = 0; b->multifd && i < (source ? 3 : 1); i++)
+        argv[n++] = ((const char *const[]){"--vfio-multifd", "--multifd", "2"})[i];
     argv[0] = vfio_rig_build(source ? "reference-src" : "reference-dst");
     vfio_rig_path(rig, log, sizeof log, source ? "src.out" : "dst.out");
     return live_spawn(argv, log, NULL);
@@ -172,8 +175,8 @@ static void check(const struct both *b) {
 /* The same on both wires. */
 #define BOTH(name, src_, dst_, refused_, generations_)                                             \
     Test(vfio_both, name, .timeout = 90) {                                                         \
-        check(&(struct both){"native", SMALL src_, dst_, refused_, generations_});                 \
-        check(&(struct both){"qevm", SMALL src_, dst_, refused_, generations_});                   \
+        check(&(struct both){"native", SMALL src_, dst_, refused_, generations_, false});          \
+        check(&(struct both){"qevm", SMALL src_, dst_, refused_, generations_, false});            \
     }
 #define FAULT(name, src_, dst_) BOTH(name, src_, dst_, true, 0)
 
@@ -193,7 +196,15 @@ FAULT(fault_resuming, "", "fault set resuming eio")
 FAULT(fault_loading, "", "fault write any enospc after 500K")
 FAULT(fault_verdict, "", "fault set stop error")
 
+/* [VFIO-6] [VFIO-7] */
+Test(vfio_both, multifd, .timeout = 60) {
+    check(&(struct both){"qevm", "initial 1M\nstop 9M\nreinit drain 1M", "", false, 1, true});
+}
+Test(vfio_both, multifd_fault, .timeout = 60) {
+    check(&(struct both){"qevm", SMALL "fault read stop-copy eio after 1500K", "", true, 0, true});
+}
+
 /* [VDEV-8] Natively the migration goes on and acknowledges anew. */
 Test(vfio_both, reinit_at_the_last_look, .timeout = 60) {
-    check(&(struct both){"native", SMALL "reinit last 1M", "", false, 1});
+    check(&(struct both){"native", SMALL "reinit last 1M", "", false, 1, false});
 }

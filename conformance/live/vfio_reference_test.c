@@ -34,6 +34,21 @@ OLD(legacy, .src = {SMALL}, .init_data_sent = 1, .acks = 1)
 OLD(legacy_reinit, .src = {SMALL "reinit drain 1M"}, .init_data_sent = 1, .acks = 1)
 OLD(legacy_two_devices, .src = {SMALL, SMALL}, .init_data_sent = 2, .acks = 1)
 
+/* [VFIO-6] [VFIO-7] [MFD-23] What a stopped device has, in packets on every channel. */
+#define MULTIFD                                                                                    \
+    ((const char *const[]){"--switchover-bandwidth", "1G", "--multifd", "3", "--vfio-multifd",     \
+                           NULL})
+Test(vfio_reference, multifd, .timeout = 60) {
+    const struct vfio_case what = {.src_machine = "pc-i440fx-11.1",
+                                   .dst_machine = "pc-i440fx-11.1",
+                                   .reference = MULTIFD,
+                                   .multifd = 3,
+                                   .src = {"initial 1M\nstop 9M\n", SMALL},
+                                   .init_data_sent = 2,
+                                   .acks = 2};
+    vfio_case_run(&what);
+}
+
 /* ---- devices that fail: the guest and the devices are here, as before ---- */
 
 #define FAULT(name, fault, sent)                                                                   \

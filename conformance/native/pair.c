@@ -242,6 +242,8 @@ static double seconds_now(void) {
 static enum vms_code precopy(struct pair *p) {
     double begin = seconds_now();
     enum vms_code code = VMS_OK;
+    const struct wire_native *w = p->wire.ctx;
+    p->silence_ms = vms_native_link_agreement(w->link)->keepalive_ms;
     if (p->misbehave) {
         p->misbehave(p, ((struct wire_native *)p->wire.ctx)->link);
         (void)wait_for(p, SRC_EV_ABORT);
@@ -317,8 +319,20 @@ static enum vms_code serve(struct pair *p) {
     return VMS_OK;
 }
 
+/* What is pushed before anybody has touched it is not asked for. */
+static void wait_for_request(struct pair *p) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += 20;
+    pthread_mutex_lock(&p->mutex);
+    while (!p->request_count && pthread_cond_timedwait(&p->changed, &p->mutex, &t) == 0) {
+    }
+    pthread_mutex_unlock(&p->mutex);
+}
+
 static enum vms_code push(struct pair *p) {
     enum vms_code code = VMS_OK;
+    wait_for_request(p);
     for (uint32_t b = 0; b < PAIR_BLOCKS; b++)
         for (uint64_t i = 0; i < p->source.blocks[b].length / PAIR_PAGE && code == VMS_OK;
              i += 16) {

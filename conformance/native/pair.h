@@ -54,7 +54,8 @@ struct pair {
     struct src_wire_stats stats;
     enum vms_code source_code, destination_code;
     unsigned cuts_made;
-    double seconds; /* from setup to the end of the first pass */
+    uint32_t silence_ms; /* that the destination's hello allows itself (SES-25) */
+    double seconds;      /* from setup to the end of the first pass */
     double total_seconds;
     uint64_t bytes_sent;
 

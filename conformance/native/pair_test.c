@@ -59,7 +59,7 @@ Test(native_pair, packing, .timeout = 120) {
     }
 }
 
-/* [MIG-2] without what either end does not want */
+/* [MIG-2] without what either end does not want; the hello has what the option said */
 Test(native_pair, features, .timeout = 60) {
     for (int i = 0; i < 4; i++) {
         struct pair p;
@@ -70,14 +70,16 @@ Test(native_pair, features, .timeout = 60) {
             p.options.reconnect_ms = 0;
         if (i == 3)
             p.destination.resume_ms = 0;
+        p.destination.keepalive_ms = 5000 + i; /* [SES-25] */
         pair_run(&p);
         expect_good(&p);
         cr_expect_eq(p.result.verdict, i > 1);
+        cr_expect_eq(p.silence_ms, 5000u + (unsigned)i);
         pair_free(&p);
     }
 }
 
-/* [RSM-7] [MIG-13] the connections are cut while pages travel */
+/* [RSM-7] [RSM-13] [MIG-13] [MIG-15] the connections are cut while pages travel */
 Test(native_pair, cuts, .timeout = 120) {
     for (int suite = VMS_SUITE_NONE; suite <= VMS_SUITE_AES_256_GCM; suite++) {
         struct pair p;

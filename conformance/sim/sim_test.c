@@ -46,6 +46,7 @@ static void holds(bool native, unsigned faults) {
 Test(sim, native, .timeout = 60) {
     holds(true, 0);
 }
+/* [ENG-28] some of them are cut several times in one recovery */
 Test(sim, native_with_faults, .timeout = 60) {
     holds(true, SIM_FAULT_ALL);
 }
@@ -56,9 +57,9 @@ Test(sim, qevm_with_faults, .timeout = 60) {
     holds(false, SIM_FAULT_ALL);
 }
 
-/* [ENG-27] END's acknowledgement meets a cut; [ENG-28] several cuts in one recovery. */
+/* [ENG-27] END's acknowledgement meets a cut: without the rule this one does not end. */
 Test(sim, postcopy_ends_over_cuts) {
-    static const uint64_t seeds[] = {20003315, 7248611};
+    static const uint64_t seeds[] = {20003315};
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {
         struct sim_config config = {.seed = seeds[i], .native = true, .faults = SIM_FAULT_ALL};
         struct sim_result r;

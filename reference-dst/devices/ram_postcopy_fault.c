@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/urgency.h"
 #include "reference-dst/devices/ram_postcopy_internal.h"
 
 #include <errno.h>
@@ -133,6 +134,7 @@ void *pc_fault_thread(void *arg) {
     struct vms_uffd_fault faults[VMS_UFFD_BATCH];
     struct vms_error err = {0};
     enum vms_code code = VMS_OK;
+    vms_thread_urgent();
     while (code == VMS_OK) {
         size_t count = 0;
         enum vms_wait w = vms_uffd_read(p->fd, faults, VMS_UFFD_BATCH, &count, VMS_NEVER, p->stop);

@@ -1,37 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "reference-dst/devices/vdpa.h"
-
-#include "host/vfio_guest.h"
+#include "reference-dst/devices/vdpa_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    DEVICES_MAX = 16,
-};
-
 /* ---- what may come when: [VDPA-14] ---- */
-
-enum stage {
-    IDLE,     /* nothing has come */
-    LAID_OUT, /* the guest's blocks are known: maps are being made */
-    KNOWN,    /* and the source's device is one that this one can be */
-    LOADED,   /* and its state is there */
-    VERIFIED, /* and all memory is mapped */
-    RUNS,
-    OVER, /* it was reset */
-    STAGES,
-};
-
-enum step {
-    LAYOUT,
-    PROFILE,
-    STATE,
-    VERIFY,
-    RUN,
-    STEPS,
-};
 
 enum {
     NO = STAGES, /* refused */
@@ -39,38 +13,19 @@ enum {
 
 /* A total table; reset leads to OVER from everywhere. */
 static const uint8_t next[STAGES][STEPS] = {
-    /*            LAYOUT    PROFILE STATE   VERIFY    RUN */
-    [IDLE] = {LAID_OUT, NO, NO, NO, NO},
-    [LAID_OUT] = {LAID_OUT, KNOWN, NO, NO, NO},
-    [KNOWN] = {KNOWN, NO, LOADED, NO, NO},
-    [LOADED] = {LOADED, NO, NO, VERIFIED, NO},
-    [VERIFIED] = {LOADED, NO, NO, VERIFIED, RUNS},
-    [RUNS] = {NO, NO, NO, NO, RUNS},
-    [OVER] = {NO, NO, NO, NO, NO},
-};
-
-struct one {
-    struct dst_vdpa *set;
-    struct vms_vdpa_seat seat;
-    struct vms_vfio_spec spec;
-    enum stage stage;
-    struct vms_vdpa_profile profile;
-    struct vms_vdpa_state state;
-    uint64_t bytes, told; /* told: generation that the owner knows to be in */
-    bool said;            /* the owner knows that it failed */
-};
-
-struct dst_vdpa {
-    struct one one[DEVICES_MAX];
-    size_t count;
-    struct dst_vdpa_options options;
-    struct dst_vdpa_owner owner;
-    const struct vms_guest *guest;
+    /*            LAYOUT    PROFILE EARLY STATE   VERIFY    RUN */
+    [IDLE] = {LAID_OUT, NO, NO, NO, NO, NO},
+    [LAID_OUT] = {LAID_OUT, KNOWN, NO, NO, NO, NO},
+    [KNOWN] = {KNOWN, NO, KNOWN, LOADED, NO, NO},
+    [LOADED] = {LOADED, NO, NO, NO, VERIFIED, NO},
+    [VERIFIED] = {LOADED, NO, NO, NO, VERIFIED, RUNS},
+    [RUNS] = {NO, NO, NO, NO, NO, RUNS},
+    [OVER] = {NO, NO, NO, NO, NO, NO},
 };
 
 static enum vms_code step(struct one *one, enum step step, struct vms_error *err) {
-    static const char *const steps[STEPS] = {"the layout", "its profile", "its state",
-                                             "the verdict", "the start"};
+    static const char *const steps[STEPS] = {"the layout", "its profile", "a record of its state",
+                                             "its state",  "the verdict", "the start"};
     static const char *const stages[STAGES] = {"new",      "laid out", "known", "loaded",
                                                "verified", "running",  "reset"};
     if (next[one->stage][step] != NO)
@@ -91,6 +46,7 @@ static void changed(void *ctx, const struct vms_vdpa_progress *p) {
     const struct dst_vdpa_owner *owner = &one->set->owner;
     size_t index = (size_t)(one - one->set->one);
     owner->progress(owner->ctx, index, p);
+    dst_vdpa_ahead_maps(one, !p->failed && p->done == p->generation);
     if (p->failed && !one->said) {
         struct vms_error err;
         one->said = true;
@@ -124,6 +80,8 @@ enum vms_code dst_vdpa_layout(struct dst_vdpa *vdpa, const struct vms_guest *gue
         code = step(one, LAYOUT, err);
         if (code == VMS_OK && !vdpa->options.late)
             code = lay_out(one, guest, err);
+        else if (code == VMS_OK && one->stage == IDLE)
+            vdpa->owner.ready(vdpa->owner.ctx, i, 1); /* nothing is to be waited for */
         if (code == VMS_OK)
             done(one, LAYOUT);
     }
@@ -151,19 +109,24 @@ static bool is_same(const struct vms_vdpa_profile *a, const struct vms_vdpa_prof
            a->ring_size == b->ring_size;
 }
 
+/* [VDPA-26] */
 enum vms_code dst_vdpa_state(struct dst_vdpa *vdpa, size_t index, const uint8_t *bytes, size_t len,
-                             struct vms_error *err) {
+                             bool last, struct vms_error *err) {
     struct one *one = &vdpa->one[index];
-    enum vms_code code = step(one, STATE, err);
+    enum vms_code code = step(one, last ? STATE : EARLY, err);
     if (code == VMS_OK)
-        code = vms_vdpa_state_read(vms_slice(bytes, len), &one->state, err);
+        code = vms_vdpa_record_read(vms_slice(bytes, len), one->has_state, &one->state, err);
     /* a driver may have come or changed its mind since; what the device must be did not */
     if (code == VMS_OK && !is_same(&one->profile, &one->state.profile))
         code = vms_vdpa_fits(one->seat.device, &one->state.profile, err);
     if (code != VMS_OK)
         return code;
-    one->bytes = len;
-    done(one, STATE);
+    one->has_state = true;
+    one->bytes += len;
+    one->last_bytes = last ? len : 0;
+    if (!last)
+        dst_vdpa_ahead_state(one);
+    done(one, last ? STATE : EARLY);
     return VMS_OK;
 }
 
@@ -178,6 +141,8 @@ enum vms_code dst_vdpa_verify(struct dst_vdpa *vdpa, struct vms_error *err) {
     for (size_t i = 0; i < vdpa->count && code == VMS_OK; i++) {
         code = vms_vdpa_seat_wait(&vdpa->one[i].seat, err);
         if (code == VMS_OK)
+            code = dst_vdpa_ahead_rest(&vdpa->one[i], err);
+        if (code == VMS_OK)
             done(&vdpa->one[i], VERIFY);
     }
     return code;
@@ -189,7 +154,7 @@ enum vms_code dst_vdpa_run(struct dst_vdpa *vdpa, struct vms_error *err) {
         struct one *one = &vdpa->one[i];
         code = step(one, RUN, err);
         if (code == VMS_OK && one->stage != RUNS && (one->state.status & VMS_VDPA_DRIVER_OK))
-            code = vms_vdpa_card_start(one->seat.card, &one->state, NULL, err);
+            code = vms_vdpa_card_start(one->seat.card, &one->state, one->events, err);
         if (code == VMS_OK)
             done(one, RUN);
     }
@@ -200,6 +165,7 @@ void dst_vdpa_reset(struct dst_vdpa *vdpa) {
     struct vms_error ignored;
     for (size_t i = 0; i < vdpa->count; i++) {
         struct one *one = &vdpa->one[i];
+        (void)dst_vdpa_ahead_end(one, &ignored);
         (void)vms_vdpa_reset(one->seat.device, &ignored);
         vms_vdpa_map_cancel(one->seat.map);
         one->stage = OVER;
@@ -221,6 +187,7 @@ static enum vms_code open_one(struct dst_vdpa *vdpa, size_t i, const char *spec,
     if (!strstr(spec, ",id="))
         (void)snprintf(one->spec.idstr, sizeof one->spec.idstr, "vdpa%zu", i);
     one->set = vdpa;
+    dst_vdpa_ahead_init(one);
     enum vms_code code = vms_vdpa_seat_open(&one->seat, one->spec.name, &options, err);
     vdpa->count += code == VMS_OK;
     return code;
@@ -237,7 +204,8 @@ enum vms_code dst_vdpa_new(const char *const *specs, size_t count,
     if (!vdpa)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
     vdpa->options = *options;
-    vdpa->owner = *owner;
+    if (owner)
+        vdpa->owner = *owner;
     enum vms_code code = VMS_OK;
     for (size_t i = 0; i < count && code == VMS_OK; i++)
         code = open_one(vdpa, i, specs[i], err);
@@ -248,14 +216,29 @@ enum vms_code dst_vdpa_new(const char *const *specs, size_t count,
     return code;
 }
 
+void dst_vdpa_own(struct dst_vdpa *vdpa, const struct dst_vdpa_owner *owner) {
+    vdpa->owner = *owner;
+}
+
+void dst_vdpa_events(struct dst_vdpa *vdpa, size_t index, const struct vms_vdpa_events *events) {
+    vdpa->one[index].events = events;
+}
+
 void dst_vdpa_free(struct dst_vdpa *vdpa) {
-    for (size_t i = 0; vdpa && i < vdpa->count; i++)
+    struct vms_error ignored;
+    for (size_t i = 0; vdpa && i < vdpa->count; i++) {
+        (void)dst_vdpa_ahead_end(&vdpa->one[i], &ignored);
         vms_vdpa_seat_close(&vdpa->one[i].seat);
+    }
     free(vdpa);
 }
 
 size_t dst_vdpa_count(const struct dst_vdpa *vdpa) {
     return vdpa->count;
+}
+
+const char *dst_vdpa_idstr(const struct dst_vdpa *vdpa, size_t index) {
+    return vdpa->one[index].spec.idstr;
 }
 
 size_t dst_vdpa_find(const struct dst_vdpa *vdpa, const uint8_t *idstr, size_t len) {
@@ -275,6 +258,9 @@ struct dst_vdpa_figures dst_vdpa_figures(struct dst_vdpa *vdpa, size_t index) {
     struct dst_vdpa_figures f = {.name = one->spec.name,
                                  .idstr = one->spec.idstr,
                                  .bytes = one->bytes,
+                                 .last_bytes = one->last_bytes,
+                                 .prepared = one->ahead.count,
+                                 .prepare_ns = one->ahead.ns,
                                  .runs = one->stage == RUNS};
     vms_vdpa_map_progress(one->seat.map, &f.maps);
     return f;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-dst/devices/vdpa.h"
 
+#include "host/vdpa_record.h"
 #include "host/vdpa_rig.h"
 
 #include <stdatomic.h>
@@ -67,10 +68,15 @@ static enum vms_code profile(void) {
     return dst_vdpa_profile(vdpa, 0, bytes, len, &err);
 }
 
+/** A record: all of it, or what differs from `from`. */
+static enum vms_code record(const struct vms_vdpa_state *from, bool last) {
+    uint8_t bytes[VMS_VDPA_STATE_MAX] = {1};
+    size_t len = vms_vdpa_record_write(from, &rig.state, (struct vms_room){bytes, sizeof bytes});
+    return dst_vdpa_state(vdpa, 0, bytes, len ? len : 1, last, &err);
+}
+
 static enum vms_code state(void) {
-    uint8_t bytes[VMS_VDPA_STATE_MAX];
-    size_t len = vms_vdpa_state_write(&rig.state, (struct vms_room){bytes, sizeof bytes});
-    return dst_vdpa_state(vdpa, 0, bytes, len, &err);
+    return record(NULL, true);
 }
 
 /* [VDPA-4] [VDPA-11] Mapped before anything of the source has come; granted once it is in. */
@@ -118,7 +124,8 @@ SIM_TEST(dst_vdpa, late_maps_as_it_used_to_be) {
     vfio_good(dst_vdpa_verify(vdpa, &err), &err);
     cr_expect_gt(vdpa_ask(device_fd, NULL, 0).figures.mapped, 2u * RIG_BLOCK);
     vfio_good(dst_vdpa_run(vdpa, &err), &err);
-    cr_expect_eq(heard.needs + heard.ready, 0u);
+    cr_expect_eq(heard.needs, 0u);
+    cr_expect_eq(heard.ready, 1u, "nobody waits for it");
     dst_vdpa_free(vdpa);
     vfio_clean();
 }
@@ -162,6 +169,92 @@ SIM_TEST(dst_vdpa, nothing_stays_mapped_after_a_reset) {
     vfio_clean();
 }
 
+static bool is_prepared(uint64_t times) {
+    const struct timespec t = {.tv_nsec = 1000000};
+    for (int i = 0; i < 20000 && dst_vdpa_figures(vdpa, 0).prepared < times; i++)
+        (void)nanosleep(&t, NULL);
+    return dst_vdpa_figures(vdpa, 0).prepared == times;
+}
+
+/*
+ * [VDPA-28] The device is started before the source stops, and hears what differs: at the end it is
+ * as if all had come at once.
+ */
+SIM_TEST(dst_vdpa, prepared_ahead) {
+    struct vms_vdpa_state before;
+    begin("", &(struct dst_vdpa_options){.chunk = 1 << 20});
+    vfio_good(dst_vdpa_layout(vdpa, &rig.guest, &err), &err);
+    vfio_good(profile(), &err);
+    rig.state.net.vlans[3] = 0xf0;
+    vfio_good(record(NULL, false), &err);
+    cr_assert(is_prepared(1));
+    struct vds_query q = vdpa_ask(device_fd, NULL, 0);
+    cr_expect_eq(q.net.vlans[3], 0xf0u);
+    before = rig.state;
+    rig.state.net.vlans[3] = 0x30;
+    rig.state.net.mac[5] = 77;
+    rig.state.net.unicast = 2;
+    rig.state.queue[1].ring.base = 5;
+    vfio_good(record(&before, false), &err);
+    cr_assert(is_prepared(2));
+    before = rig.state;
+    rig.state.queue[1].ring.base = 6;
+    rig.state.net.rx[1] = 1;
+    vfio_good(record(&before, true), &err);
+    vfio_good(dst_vdpa_verify(vdpa, &err), &err);
+    uint32_t commands = vdpa_ask(device_fd, NULL, 0).net.commands;
+    vfio_good(dst_vdpa_run(vdpa, &err), &err);
+    struct vds_query end = vdpa_ask(device_fd, NULL, 0);
+    cr_expect_eq(commands, end.net.commands, "nothing is left to be told");
+    cr_expect_eq(commands, q.net.commands + 5, "two VLANs, address, table, mode");
+    cr_expect_arr_eq(end.net.mac, rig.state.net.mac, 6);
+    cr_expect_arr_eq(end.net.vlans, rig.state.net.vlans, sizeof end.net.vlans);
+    cr_expect_eq(end.net.rx[1], 1u);
+    cr_expect_eq(end.net.refused, 0u);
+    cr_expect_eq(end.figures.resets, 1u, "at opening");
+    cr_expect_eq(end.figures.resumes, 2u);
+    cr_expect_eq(end.figures.stray, 0u);
+    cr_expect_lt(dst_vdpa_figures(vdpa, 0).last_bytes, 40u);
+    dst_vdpa_free(vdpa);
+    vfio_clean();
+}
+
+/* Another driver took the device over meanwhile: a reset, and maps anew where they are lost. */
+SIM_TEST(dst_vdpa, another_driver_at_the_end) {
+    static const char *const texts[] = {"", "forgets on\nbackend -persist"};
+    for (size_t i = 0; i < 2; i++) {
+        begin(texts[i], &(struct dst_vdpa_options){.chunk = 1 << 20});
+        vfio_good(dst_vdpa_layout(vdpa, &rig.guest, &err), &err);
+        vfio_good(profile(), &err);
+        vfio_good(record(NULL, false), &err);
+        cr_assert(is_prepared(1));
+        rig.state.profile.features &= ~(UINT64_C(1) << VMS_VIRTIO_CTRL_RX);
+        vfio_good(state(), &err);
+        vfio_good(dst_vdpa_verify(vdpa, &err), &err);
+        vfio_good(dst_vdpa_run(vdpa, &err), &err);
+        struct vds_query q = vdpa_ask(device_fd, NULL, 0);
+        cr_expect_eq(q.figures.resets, 2u);
+        cr_expect_eq(q.figures.mapped, 2u * RIG_BLOCK + (1 << 14));
+        cr_expect_eq(q.figures.stray + q.net.refused, 0u);
+        dst_vdpa_free(vdpa);
+    }
+    vfio_clean();
+}
+
+/* A device that refuses is heard of before the source stops. */
+SIM_TEST(dst_vdpa, a_start_that_fails_fails_early) {
+    begin("fault SET_STATUS eio after 3", &(struct dst_vdpa_options){.chunk = 0});
+    vfio_good(dst_vdpa_layout(vdpa, &rig.guest, &err), &err);
+    vfio_good(profile(), &err);
+    vfio_good(record(NULL, false), &err);
+    wait_for(&heard.failed, 1);
+    cr_expect_eq(heard.why.code, VMS_E_VDPA_DEVICE);
+    dst_vdpa_reset(vdpa);
+    cr_expect_eq(vdpa_ask(device_fd, NULL, 0).figures.maps, 0u);
+    dst_vdpa_free(vdpa);
+    vfio_clean();
+}
+
 /* [VDPA-12] At setup, before a page was sent. */
 SIM_TEST(dst_vdpa, a_device_that_cannot_take_it_refuses_at_setup) {
     begin("ring-size 8", &(struct dst_vdpa_options){.chunk = 0});
@@ -176,6 +269,7 @@ SIM_TEST(dst_vdpa, a_device_that_cannot_take_it_refuses_at_setup) {
 enum {
     L, /* layout */
     P, /* profile */
+    E, /* a record that is not the last */
     S, /* state */
     V, /* verify */
     R, /* run */
@@ -187,6 +281,7 @@ static enum vms_code act(unsigned step) {
     switch (step) {
     case L: return dst_vdpa_layout(vdpa, &rig.guest, &err);
     case P: return profile();
+    case E: return record(NULL, false);
     case S: return state();
     case V: return dst_vdpa_verify(vdpa, &err);
     case R: return dst_vdpa_run(vdpa, &err);
@@ -207,8 +302,9 @@ static bool legal(const unsigned *past, size_t count, unsigned step) {
         return false;
     if (had[R])
         return step == R;
-    return step == L || (step == P && had[L] && !had[P]) || (step == S && had[P] && !had[S]) ||
-           (step == V && had[S]) || (step == R && verified);
+    return step == L || (step == P && had[L] && !had[P]) ||
+           ((step == S || step == E) && had[P] && !had[S]) || (step == V && had[S]) ||
+           (step == R && verified);
 }
 
 SIM_TEST(dst_vdpa, every_order) {

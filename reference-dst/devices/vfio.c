@@ -59,7 +59,7 @@ struct one {
     struct vms_vfio *device;
     struct vms_vfio_spec spec;
     enum stage stage;
-    uint64_t bytes, generation;
+    _Atomic uint64_t bytes, generation; /* figures are read while it loads */
     uint8_t *config;
     size_t config_len;
 };
@@ -68,7 +68,21 @@ struct dst_vfio {
     struct vms_vfio_guest *devices;
     struct one one[VMS_VFIO_GUEST_MAX];
     size_t count;
+    dst_vfio_watch *watch;
+    void *watch_ctx;
 };
+
+static void tell(struct one *one) {
+    size_t index = (size_t)(one - one->set->one);
+    struct dst_vfio_figures now = dst_vfio_figures(one->set, index);
+    if (one->set->watch)
+        one->set->watch(one->set->watch_ctx, index, &now);
+}
+
+void dst_vfio_tell(struct dst_vfio *vfio, dst_vfio_watch *watch, void *ctx) {
+    vfio->watch = watch;
+    vfio->watch_ctx = ctx;
+}
 
 static enum vms_code may(const struct one *one, enum step step, struct vms_error *err) {
     if (table[one->stage][step] != NO)
@@ -81,6 +95,8 @@ static enum vms_code may(const struct one *one, enum step step, struct vms_error
 static enum vms_code took(struct one *one, enum step step, enum vms_code code) {
     if (code == VMS_OK)
         one->stage = (enum stage)table[one->stage][step];
+    if (step != DATA || code != VMS_OK)
+        tell(one);
     return code;
 }
 
@@ -156,6 +172,7 @@ static void reset(void *ctx) {
     one->config_len = 0;
     one->bytes = one->generation = 0;
     one->stage = IDLE;
+    tell(one);
 }
 
 static const struct dst_device_ops ops = {

@@ -67,12 +67,15 @@ enum vms_code dst_vfio_run(struct dst_vfio *vfio, struct vms_error *err);
 /** reset() of all. */
 void dst_vfio_reset(struct dst_vfio *vfio);
 
-/** What came of a device, for the report. */
+/** What came of a device, for people. */
 struct dst_vfio_figures {
     const char *name, *idstr;
     enum vms_vfio_state state;
     uint64_t bytes, config_bytes, generation;
 };
 struct dst_vfio_figures dst_vfio_figures(const struct dst_vfio *vfio, size_t index);
+/** After each step of a device but data, by the thread that took it. Before anything comes. */
+typedef void dst_vfio_watch(void *ctx, size_t index, const struct dst_vfio_figures *now);
+void dst_vfio_tell(struct dst_vfio *vfio, dst_vfio_watch *watch, void *ctx);
 
 #endif

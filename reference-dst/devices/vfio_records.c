@@ -15,7 +15,10 @@ struct dst_vfio_records {
     size_t current;               /* device of the section; count: no VFIO section */
     enum vms_record_type section; /* that began it */
     enum vms_record_type bulk;    /* whose bulk comes; VMS_R_HEADER: none */
-    bool began[VMS_VFIO_GUEST_MAX], marked[VMS_VFIO_GUEST_MAX], load_late[VMS_VFIO_GUEST_MAX];
+    bool marked[VMS_VFIO_GUEST_MAX], load_late[VMS_VFIO_GUEST_MAX];
+    _Atomic bool began[VMS_VFIO_GUEST_MAX];  /* its section was started */
+    _Atomic bool packet[VMS_VFIO_GUEST_MAX]; /* one has come for it */
+    _Atomic bool over;                       /* SWITCHOVER_START was read: no section begins now */
     struct dst_vfio_queue *queues[VMS_VFIO_GUEST_MAX]; /* parallel: from START on */
     size_t config_len;
     uint8_t config[VMS_VFIO_CONFIG_MAX];
@@ -116,6 +119,26 @@ static void start_queues(struct dst_vfio_records *r) {
         dst_vfio_queue_start(r->queues[i]);
 }
 
+/* [MFD-23] Its channel may be in front of the main one: only now a section is known to be missing.
+ */
+static enum vms_code check_began(const struct dst_vfio_records *r, size_t i,
+                                 struct vms_error *err) {
+    return r->over && r->packet[i] && !r->began[i]
+               ? unexpected(dst_vfio_device(r->vfio, i).idstr,
+                            "a device-state packet without START of its section", err)
+               : VMS_OK;
+}
+
+static enum vms_code switch_over(struct dst_vfio_records *r, struct vms_error *err) {
+    enum vms_code code = VMS_OK;
+    r->over = true;
+    for (size_t i = 0; i < r->count && code == VMS_OK; i++)
+        code = check_began(r, i, err);
+    if (code == VMS_OK)
+        start_queues(r);
+    return code;
+}
+
 /* [ACK-1] */
 static void learn(struct dst_vfio_records *r, const struct vms_record *record) {
     struct vms_dialect dialect = {0};
@@ -129,8 +152,9 @@ enum vms_code dst_vfio_record(struct dst_vfio_records *r, const struct vms_recor
                               bool *bulk, unsigned *acks, struct vms_error *err) {
     *bulk = false;
     learn(r, record);
-    if (record->type == VMS_R_COMMAND && record->u.command.command == VMS_CMD_SWITCHOVER_START)
-        start_queues(r);
+    if (record->type == VMS_R_COMMAND && record->u.command.command == VMS_CMD_SWITCHOVER_START &&
+        switch_over(r, err) != VMS_OK)
+        return err->code;
     *acks = opens_way_back(r, record);
     if (is_section(record->type))
         return enter(r, record, err);
@@ -176,6 +200,9 @@ enum vms_code dst_vfio_packet(struct dst_vfio_records *r, const struct vms_recor
     if (p->device == r->count)
         return vms_error_set(err, VMS_E_VFIO_UNEXPECTED, "there is no device %.*s",
                              (int)head->idstr.len, (const char *)head->idstr.ptr);
+    r->packet[p->device] = true;
+    if (check_began(r, p->device, err) != VMS_OK)
+        return err->code;
     p->index = head->index;
     p->config = head->flags & 1;
     p->len = 0;

@@ -120,7 +120,7 @@ SIM_TEST(dst_vfio_records, the_mechanism_follows_the_machine) {
     vfio_clean();
 }
 
-/* [VFIO-9] [VFIO-8] [VDEV-12] */
+/* [VFIO-9] [VFIO-8] [VDEV-12] [MFD-23] */
 SIM_TEST(dst_vfio_records, what_is_refused) {
     begin("", "precopy off", DST_VFIO_ACK_NONE, false);
     cr_expect_eq(start(2), VMS_E_VFIO_UNEXPECTED, "no such device");
@@ -148,5 +148,27 @@ SIM_TEST(dst_vfio_records, what_is_refused) {
     cr_expect_eq(dst_vfio_packet_done(records, &p, &err), VMS_E_VFIO_CONFIG);
     dst_vfio_packet_free(&p);
     end();
+    vfio_clean();
+}
+
+/* [MFD-23] Not when it comes, for the main channel may be behind; when SWITCHOVER_START is there.
+ */
+SIM_TEST(dst_vfio_records, a_packet_without_its_section) {
+    const struct vms_record packet = {.type = VMS_R_MULTIFD_DEVICE_STATE,
+                                      .u.device = {.idstr = vms_str("vfio0/vfio")}};
+    const struct vms_record over = {.type = VMS_R_COMMAND,
+                                    .u.command = {.command = VMS_CMD_SWITCHOVER_START}};
+    for (int early = 0; early < 2; early++) {
+        struct dst_vfio_packet p = {.device = 0};
+        bool bulk;
+        begin("", "precopy off", DST_VFIO_ACK_EACH, true);
+        if (early)
+            vfio_good(dst_vfio_packet(records, &packet, &p, &err), &err);
+        enum vms_code code = dst_vfio_record(records, &over, &bulk, &acks, &err);
+        cr_expect_eq(code, early ? VMS_E_DST_UNEXPECTED : VMS_OK);
+        cr_expect_eq(dst_vfio_packet(records, &packet, &p, &err), VMS_E_DST_UNEXPECTED);
+        dst_vfio_packet_free(&p);
+        end();
+    }
     vfio_clean();
 }

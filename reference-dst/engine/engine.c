@@ -168,8 +168,13 @@ static enum vms_code fail(struct dst_engine *e, unsigned *actions) {
     return VMS_OK;
 }
 
-/* [DST-18] Something came that is refused. A guest that runs here has nowhere else to go. */
+/*
+ * [DST-18] Something came that is refused. A guest that runs here has nowhere else to go, and what
+ * was said at the end stays said [DST-10].
+ */
 static void refuse(struct dst_engine *e, unsigned *actions) {
+    if (is_final(e->state))
+        return;
     if (!dst_engine_runs(e->state)) {
         (void)fail(e, actions);
         return;

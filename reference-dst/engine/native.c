@@ -436,6 +436,8 @@ static void conclude(struct turn *t, enum dst_native_state before) {
         (void)hand_on(t, VMS_DST_EV_CUT);
         m->state = follow(m);
     }
+    if (k == DST_NEV_GIVE_UP && before == DST_N_PAUSED && m->pages_in)
+        m->state = DST_N_COMPLETED; /* [MIG-27] END would only have said so */
     settle_pages(t);
 }
 

@@ -55,6 +55,9 @@ static const struct path PATHS[] = {
     /* postcopy; the source knows before the last page has come, or after it */
     {"hDsSlwCkwRDtEp", "ssparrSSTPPPPC", NULL},
     {"hsSlwCkwRpEt", "sparrSSTPPRC", NULL},
+    /* [MIG-27] the session is given up when every page is in, and before */
+    {"hsSlwCkwRpxg", "sparrSSTPPUC", NULL},
+    {"hsSlwCkwRxg", "sparrSSTPUF", NULL},
     /* cut while the source's answer to READY is awaited; cut before: the attempt is over */
     {"hsESlwxrC", "spparrirS", "- - - load write ready rec ready locks"},
     {"hsESxg", "sppapf", "- - - load rec write"},

@@ -7,6 +7,7 @@
 
 enum {
     CHUNK_PAGES = 16,      /* postcopy: pages after which requests are looked at */
+    PIECE_PAGES = 64,      /* of a requested huge page, where nothing else has to wait for it */
     REQUESTS_MAX = 4096,   /* unserved */
     RANGES_AT_ONCE = 1200, /* of a block's discards */
 };
@@ -19,6 +20,7 @@ struct request {
 struct src_ram_device {
     const struct vms_guest *guest;
     struct vms_dirty *dirty;
+    const struct src_wire *wire; /* from setup() on */
     struct src_ram *ram;
     uint64_t *words; /* of the largest block, host pages; all 0 between uses */
     uint64_t total;
@@ -31,6 +33,8 @@ struct src_ram_device {
     struct request *requests; /* a ring */
     size_t first, count;
     bool forgetting;
+    bool halted;  /* who sends is to end */
+    bool serving; /* a requested page is being given to the wire */
     uint64_t served;
     bool flying;              /* a requested host page is half sent, */
     uint64_t flying_since_ns; /* since it was asked for */
@@ -67,10 +71,24 @@ static enum vms_code collect(struct src_ram_device *d, struct vms_error *err) {
 
 static enum vms_code ram_setup(void *ctx, struct src_wire *wire, struct vms_error *err) {
     struct src_ram_device *d = ctx;
-    (void)wire; /* the block list is the wire's setup() */
+    d->wire = wire; /* the block list is its setup() */
     enum vms_code code = d->dirty->ops->start(d->dirty->ctx, err);
     d->tracking = code == VMS_OK;
     return code;
+}
+
+/*
+ * [ENG-29] What stands in queues has to come through before the destination is ready; then START,
+ * READY, COMMIT and RUNNING are two round trips.
+ */
+static void under_way(const struct src_ram_device *d, struct src_pending *out) {
+    struct src_wire_stats s;
+    uint64_t left = 0;
+    d->wire->ops->stats(d->wire->ctx, &s);
+    for (size_t i = 0; i < s.channel_count; i++)
+        left += (s.channels[i].pages + s.channels[i].zeros) * d->ram->page_size;
+    out->queued = s.unacked + (d->given > left ? d->given - left : 0);
+    out->fixed_ns = 2 * s.rtt_ns;
 }
 
 static enum vms_code ram_pending(void *ctx, bool exact, struct src_pending *out,
@@ -79,6 +97,8 @@ static enum vms_code ram_pending(void *ctx, bool exact, struct src_pending *out,
     enum vms_code code = exact ? collect(d, err) : VMS_OK;
     uint64_t bytes = d->ram->dirty * d->ram->page_size;
     *out = (struct src_pending){.precopy = bytes, .postcopy = bytes, .exact = exact};
+    if (d->wire)
+        under_way(d, out);
     return code;
 }
 
@@ -187,45 +207,131 @@ enum vms_code src_ram_discard(struct src_device *device, struct src_wire *wire,
     return code == VMS_OK ? wire->ops->listen(wire->ctx, err) : code;
 }
 
-/* Lock held. Requests whose pages are on their way, or sent, are passed over. */
-static enum src_ram_pick pick(struct src_ram_device *d, bool preempt, struct src_batch *batch) {
-    for (;;) {
-        struct request *r = d->count ? &d->requests[d->first] : NULL;
-        bool served;
-        enum src_ram_pick picked =
-            src_ram_pick(d->ram, r ? &r->pages : NULL, preempt, CHUNK_PAGES, batch, &served);
-        if (picked == SRC_RAM_URGENT && r && !d->flying)
-            d->flying_since_ns = r->at_ns;
-        d->flying = d->ram->urgent.active;
-        if (!r || !served)
-            return picked;
+/* Lock held. *more: an older request was passed over, its pages are on their way or sent. */
+static enum src_ram_pick pick_urgent(struct src_ram_device *d, bool preempt,
+                                     struct src_batch *batch, bool *more) {
+    struct request *r = d->count ? &d->requests[d->first] : NULL;
+    bool served;
+    enum src_ram_pick picked = src_ram_pick_urgent(
+        d->ram, r ? &r->pages : NULL, preempt, preempt ? PIECE_PAGES : CHUNK_PAGES, batch, &served);
+    if (picked == SRC_RAM_URGENT && r && !d->flying)
+        d->flying_since_ns = r->at_ns;
+    d->flying = d->ram->urgent.active;
+    *more = r && served && picked == SRC_RAM_NOTHING;
+    if (r && served) {
         d->first = (d->first + 1) % REQUESTS_MAX;
         d->count--;
         pthread_cond_broadcast(&d->changed);
-        if (picked != SRC_RAM_NOTHING)
-            return picked;
     }
+    return picked;
 }
 
-enum vms_code src_ram_send_next(struct src_device *device, struct src_wire *wire, bool preempt,
+/* Lock held. Requests whose pages are on their way, or sent, are passed over. */
+static enum src_ram_pick pick(struct src_ram_device *d, bool preempt, struct src_batch *batch) {
+    bool more = true;
+    while (more)
+        if (pick_urgent(d, preempt, batch, &more) == SRC_RAM_URGENT)
+            return SRC_RAM_URGENT;
+    return SRC_RAM_NOTHING;
+}
+
+/* What was picked; of a request's last piece, how long it has waited. */
+static enum vms_code send_urgent(struct src_ram_device *d, struct src_wire *wire, bool preempt,
+                                 const struct src_batch *batch, struct src_ram_sent *sent,
+                                 struct vms_error *err) {
+    bool last = !d->flying; /* of this thread's own flight */
+    uint64_t since = d->flying_since_ns;
+    d->served += last;
+    d->serving = true;
+    pthread_mutex_unlock(&d->lock);
+    enum vms_code code = preempt ? wire->ops->urgent(wire->ctx, batch, err)
+                                 : wire->ops->pages(wire->ctx, batch, err);
+    *sent = (struct src_ram_sent){.more = true,
+                                  .urgent = true,
+                                  .bytes = (uint64_t)batch->count * batch->page_size,
+                                  .waited_ns = last ? now_ns() - since : 0};
+    pthread_mutex_lock(&d->lock);
+    d->serving = false;
+    pthread_cond_broadcast(&d->changed);
+    return code;
+}
+
+/* Somebody waits for another page than the one that is half pushed. */
+static bool is_awaited(const struct src_ram_device *d) {
+    const struct src_ram_flight *pushed = &d->ram->background;
+    return (d->count > 0 || d->flying || d->serving) && !(pushed->active && pushed->wanted);
+}
+
+/* Lock held. The next pages that nobody waits for. */
+static enum vms_code send_main(struct src_ram_device *d, struct src_wire *wire,
+                               struct src_ram_sent *sent, struct vms_error *err) {
+    struct src_batch batch;
+    *sent = (struct src_ram_sent){.more = src_ram_pick_main(d->ram, CHUNK_PAGES, &batch) ==
+                                          SRC_RAM_MAIN};
+    if (!d->ram->dirty)
+        pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
+    enum vms_code code = VMS_OK;
+    if (sent->more) {
+        sent->bytes = (uint64_t)batch.count * batch.page_size;
+        code = wire->ops->pages(wire->ctx, &batch, err);
+    }
+    pthread_mutex_lock(&d->lock);
+    return code;
+}
+
+enum vms_code src_ram_send_next(struct src_device *device, struct src_wire *wire,
                                 struct src_ram_sent *sent, struct vms_error *err) {
     struct src_ram_device *d = device->ctx;
     struct src_batch batch;
     pthread_mutex_lock(&d->lock);
-    enum src_ram_pick picked = pick(d, preempt, &batch);
-    bool last = picked == SRC_RAM_URGENT && !d->flying;
-    uint64_t since = d->flying_since_ns;
-    d->served += last;
+    enum vms_code code = pick(d, false, &batch) == SRC_RAM_URGENT
+                             ? send_urgent(d, wire, false, &batch, sent, err)
+                             : send_main(d, wire, sent, err);
     pthread_mutex_unlock(&d->lock);
-    *sent = (struct src_ram_sent){.more = picked != SRC_RAM_NOTHING,
-                                  .urgent = picked == SRC_RAM_URGENT};
-    if (!sent->more)
-        return VMS_OK;
-    sent->bytes = (uint64_t)batch.count * batch.page_size;
-    enum vms_code code = sent->urgent && preempt ? wire->ops->urgent(wire->ctx, &batch, err)
-                                                 : wire->ops->pages(wire->ctx, &batch, err);
-    sent->waited_ns = last ? now_ns() - since : 0;
     return code;
+}
+
+enum vms_code src_ram_send_requested(struct src_device *device, struct src_wire *wire,
+                                     struct src_ram_sent *sent, struct vms_error *err) {
+    struct src_ram_device *d = device->ctx;
+    struct src_batch batch;
+    enum vms_code code = VMS_OK;
+    bool found = false;
+    *sent = (struct src_ram_sent){.more = false};
+    pthread_mutex_lock(&d->lock);
+    while (!found && !d->halted && (d->ram->dirty || d->flying)) {
+        found = pick(d, true, &batch) == SRC_RAM_URGENT;
+        if (!found && !d->halted && d->ram->dirty)
+            pthread_cond_wait(&d->changed, &d->lock);
+    }
+    if (found)
+        code = send_urgent(d, wire, true, &batch, sent, err);
+    pthread_mutex_unlock(&d->lock);
+    return code;
+}
+
+/* [MIG-23] [PRE-5] Nothing is pushed while somebody waits, but for what he waits for. */
+enum vms_code src_ram_send_others(struct src_device *device, struct src_wire *wire,
+                                  struct src_ram_sent *sent, struct vms_error *err) {
+    struct src_ram_device *d = device->ctx;
+    enum vms_code code = VMS_OK;
+    *sent = (struct src_ram_sent){.more = false};
+    pthread_mutex_lock(&d->lock);
+    while (!d->halted && is_awaited(d) && d->ram->dirty)
+        pthread_cond_wait(&d->changed, &d->lock);
+    if (!d->halted)
+        code = send_main(d, wire, sent, err);
+    pthread_mutex_unlock(&d->lock);
+    return code;
+}
+
+void src_ram_halt(struct src_device *device, bool halted) {
+    struct src_ram_device *d = device->ctx;
+    pthread_mutex_lock(&d->lock);
+    d->halted = halted;
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
 }
 
 void src_ram_request(struct src_device *device, uint32_t block, uint64_t offset, uint64_t length) {

@@ -31,9 +31,20 @@ struct src_ram_sent {
     uint64_t waited_ns; /* of the request whose last page this was; 0: of none */
 };
 
-/** The next pages of postcopy. preempt as in src_ram_pick(). */
-enum vms_code src_ram_send_next(struct src_device *device, struct src_wire *wire, bool preempt,
+/** The next pages of postcopy, by one thread alone: no preempt channel. */
+enum vms_code src_ram_send_next(struct src_device *device, struct src_wire *wire,
                                 struct src_ram_sent *sent, struct vms_error *err);
+/**
+ * The same by two threads, so that a requested page waits for nothing that fills a channel: one
+ * sends what is asked for, by wire->urgent(), and waits until something is; one the others, by
+ * wire->pages(), and rests while somebody waits.
+ */
+enum vms_code src_ram_send_requested(struct src_device *device, struct src_wire *wire,
+                                     struct src_ram_sent *sent, struct vms_error *err);
+enum vms_code src_ram_send_others(struct src_device *device, struct src_wire *wire,
+                                  struct src_ram_sent *sent, struct vms_error *err);
+/** Both end, with more = false; until it is taken back. */
+void src_ram_halt(struct src_device *device, bool halted);
 /**
  * The guest waits for these pages. Waits while too many requests are unserved, unless they are
  * being forgotten.

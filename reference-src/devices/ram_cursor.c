@@ -218,7 +218,8 @@ size_t src_ram_ranges(const struct src_ram *ram, uint32_t block, uint64_t *from,
 
 static void fly(struct src_ram *ram, struct src_ram_flight *flight, uint32_t block, uint64_t page) {
     const struct src_ram_block *b = &ram->blocks[block];
-    *flight = (struct src_ram_flight){true, block, host_first(b, page), host_end(b, page)};
+    *flight = (struct src_ram_flight){
+        .active = true, .block = block, .next = host_first(b, page), .end = host_end(b, page)};
 }
 
 /* The next piece of a host page that is under way. */
@@ -272,8 +273,11 @@ static bool serve(struct src_ram *ram, const struct src_ram_request *r, bool pre
         *served = true;
         return false;
     }
-    if (in_flight(&ram->background, r->block, page)) /* PRE-5: it goes on where it is */
+    if (in_flight(&ram->background, r->block, page)) { /* PRE-5: it goes on where it is */
+        ram->background.wanted = true;
+        *served = preempt && ram->background.end >= r->first + r->count;
         return false;
+    }
     if (ram->background.active && !preempt)
         return false;
     fly(ram, &ram->urgent, r->block, page);
@@ -282,23 +286,33 @@ static bool serve(struct src_ram *ram, const struct src_ram_request *r, bool pre
     return true;
 }
 
-enum src_ram_pick src_ram_pick(struct src_ram *ram, const struct src_ram_request *request,
-                               bool preempt, uint32_t max, struct src_batch *batch, bool *served) {
+enum src_ram_pick src_ram_pick_urgent(struct src_ram *ram, const struct src_ram_request *request,
+                                      bool preempt, uint32_t max, struct src_batch *batch,
+                                      bool *served) {
     *served = false;
+    if (!ram->urgent.active && !(request && serve(ram, request, preempt, served)))
+        return SRC_RAM_NOTHING;
+    go_on(ram, &ram->urgent, max < SRC_BATCH_PAGES ? max : SRC_BATCH_PAGES, batch);
+    return SRC_RAM_URGENT;
+}
+
+enum src_ram_pick src_ram_pick_main(struct src_ram *ram, uint32_t max, struct src_batch *batch) {
     if (max > SRC_BATCH_PAGES)
         max = SRC_BATCH_PAGES;
-    if (ram->urgent.active || (request && serve(ram, request, preempt, served))) {
-        go_on(ram, &ram->urgent, max, batch);
-        return SRC_RAM_URGENT;
-    }
-    if (ram->background.active) {
+    if (ram->background.active)
         go_on(ram, &ram->background, max, batch);
-        return SRC_RAM_MAIN;
-    }
-    if (!ram->dirty)
+    else if (ram->dirty)
+        next_background(ram, max, batch);
+    else
         return SRC_RAM_NOTHING;
-    next_background(ram, max, batch);
     return SRC_RAM_MAIN;
+}
+
+enum src_ram_pick src_ram_pick(struct src_ram *ram, const struct src_ram_request *request,
+                               bool preempt, uint32_t max, struct src_batch *batch, bool *served) {
+    if (src_ram_pick_urgent(ram, request, preempt, max, batch, served) == SRC_RAM_URGENT)
+        return SRC_RAM_URGENT;
+    return src_ram_pick_main(ram, max, batch);
 }
 
 static uint64_t load_word(const uint8_t *bytes) {

@@ -22,6 +22,7 @@ struct src_ram_block {
 /** A host page that is being sent in pieces; only its own pages may follow on its channel. */
 struct src_ram_flight {
     bool active;
+    bool wanted; /* of the background: the guest waits for it, too */
     uint32_t block;
     uint64_t next, end; /* target pages that are left of it */
 };
@@ -87,6 +88,16 @@ enum src_ram_pick {
  */
 enum src_ram_pick src_ram_pick(struct src_ram *ram, const struct src_ram_request *request,
                                bool preempt, uint32_t max, struct src_batch *batch, bool *served);
+/**
+ * The two halves of src_ram_pick(), for who sends requested pages and the others side by side:
+ * URGENT or NOTHING, which says that nobody waits for a page that is to be sent here; and MAIN or
+ * NOTHING. While a requested host page is half sent the second half may only go on with one of its
+ * own (background.active).
+ */
+enum src_ram_pick src_ram_pick_urgent(struct src_ram *ram, const struct src_ram_request *request,
+                                      bool preempt, uint32_t max, struct src_batch *batch,
+                                      bool *served);
+enum src_ram_pick src_ram_pick_main(struct src_ram *ram, uint32_t max, struct src_batch *batch);
 
 /**
  * Recovery: exactly the pages that the bitmap (bit i of bytes[i / 8]: arrived) lacks are to be

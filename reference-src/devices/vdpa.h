@@ -31,11 +31,18 @@ enum vms_code src_vdpa_start(struct src_vdpa *vdpa, size_t index,
                              const struct vms_vdpa_state *state,
                              const struct vms_vdpa_events *events, struct vms_error *err);
 
+/** All of the state goes at the end; before setup. */
+void src_vdpa_late_state(struct src_vdpa *vdpa, bool late);
 size_t src_vdpa_count(const struct src_vdpa *vdpa);
 /** Valid while vdpa is. */
 struct src_device src_vdpa_device(struct src_vdpa *vdpa, size_t index);
-/** For vms_vdpa_card_control. */
 struct vms_vdpa_card *src_vdpa_card(struct src_vdpa *vdpa, size_t index);
+/** A command of the guest's driver, as vms_vdpa_card_control; from any thread. */
+enum vms_code src_vdpa_control(struct src_vdpa *vdpa, size_t index, uint8_t class_, uint8_t command,
+                               const void *data, size_t len, bool *ok, struct vms_error *err);
+/** What the device is for the guest, as it was stopped or last told. */
+const struct vms_vdpa_state *src_vdpa_told(const struct src_vdpa *vdpa, size_t index);
+const struct vms_vdpa_about *src_vdpa_about(const struct src_vdpa *vdpa, size_t index);
 const struct vms_guest *src_vdpa_guest(struct src_vdpa *vdpa);
 /** inner is taken over, on failure, too. */
 enum vms_code src_vdpa_dirty(struct src_vdpa *vdpa, struct vms_dirty inner, struct vms_dirty *out,
@@ -45,9 +52,10 @@ const struct vms_error *src_vdpa_lost(const struct src_vdpa *vdpa);
 
 struct src_vdpa_figures {
     const char *name, *idstr;
-    uint64_t bytes;   /* of state that was sent */
-    uint64_t granted; /* generation of the destination's maps */
-    bool stopped;
+    uint64_t early, bytes;         /* of state that was sent before the stop; after it */
+    uint64_t granted;              /* generation of the destination's maps */
+    struct vms_vdpa_progress maps; /* of its own */
+    bool stopped, watched;
 };
 struct src_vdpa_figures src_vdpa_figures(const struct src_vdpa *vdpa, size_t index);
 

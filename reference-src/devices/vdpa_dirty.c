@@ -38,7 +38,7 @@ void src_vdpa_bitmaps_free(uint64_t **bitmaps, const struct vms_guest *guest) {
 
 void src_vdpa_wrote(void *ctx, uint64_t iova, uint64_t length) {
     const struct src_vdpa_one *one = ctx;
-    const struct vms_guest *g = one->set->inner;
+    const struct vms_guest *g = one->set->wrap.inner;
     for (size_t i = 0; i < g->block_count; i++) {
         const struct vms_guest_block *b = &g->blocks[i];
         const uint64_t start = vms_vdpa_seat_iova(g, i), end = iova + length;
@@ -52,7 +52,7 @@ void src_vdpa_wrote(void *ctx, uint64_t iova, uint64_t length) {
 }
 
 static void take_stops(struct dirty *d) {
-    const struct vms_guest *g = d->vdpa->inner;
+    const struct vms_guest *g = d->vdpa->wrap.inner;
     if (d->stops == d->vdpa->stops)
         return;
     d->stops = d->vdpa->stops;
@@ -89,7 +89,7 @@ static enum vms_code collect(void *ctx, size_t block, uint64_t first, uint64_t c
 /* What was written before is read after this: no matter. */
 static enum vms_code start(void *ctx, struct vms_error *err) {
     struct dirty *d = ctx;
-    const struct vms_guest *g = d->vdpa->inner;
+    const struct vms_guest *g = d->vdpa->wrap.inner;
     d->stops = d->vdpa->stops;
     for (size_t i = 0; i < g->block_count; i++)
         for (uint64_t w = 0; w < words_of(&g->blocks[i]); w++)

@@ -2,8 +2,12 @@
 #ifndef REFERENCE_SRC_DEVICES_VDPA_INTERNAL_H
 #define REFERENCE_SRC_DEVICES_VDPA_INTERNAL_H
 
+#include "host/guest_wrap.h"
+#include "host/vdpa_record.h"
 #include "host/vfio_guest.h"
 #include "reference-src/devices/vdpa.h"
+
+#include <pthread.h>
 
 /* vdpa.c: one device   vdpa_set.c: all of them and their guest   vdpa_dirty.c: what they write */
 
@@ -18,16 +22,20 @@ struct src_vdpa_one {
     uint32_t number;
     struct vms_vdpa_state idle; /* of a device without a driver */
     bool started, stopped, sent;
-    uint64_t bytes, granted;
+    struct vms_vdpa_state told; /* by records that were sent */
+    bool has_told;
+    uint64_t early, bytes, granted;
 };
 
 struct src_vdpa {
     struct vms_guest guest; /* the wrapped one */
-    const struct vms_guest *inner;
+    struct vms_guest_wrap wrap;
     struct src_vdpa_one one[SRC_VDPA_MAX];
     size_t count;
+    bool late_state;        /* all of it at the end */
     _Atomic uint64_t stops; /* of unwatched devices: each makes all memory dirty once */
     uint64_t **written;     /* of each block: a bit a host page that a device wrote; shared */
+    pthread_mutex_t lock;   /* cards, while the CPUs run: commands of drivers, and watching */
     struct vms_error lost;
 };
 

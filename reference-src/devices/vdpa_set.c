@@ -10,7 +10,7 @@
 /* [VDPA-3] [VDPA-18] First the CPUs, then the devices, and what they wrote counts from then on. */
 static enum vms_code stop(void *ctx, struct vms_error *err) {
     struct src_vdpa *vdpa = ctx;
-    enum vms_code code = vdpa->inner->ops->stop(vdpa->inner->ctx, err);
+    enum vms_code code = vms_guest_stop(vdpa->wrap.inner, err);
     for (size_t i = 0; i < vdpa->count && code == VMS_OK; i++) {
         struct src_vdpa_one *one = &vdpa->one[i];
         if (one->stopped)
@@ -45,39 +45,8 @@ static enum vms_code run(void *ctx, struct vms_error *err) {
         if (src_vdpa_bring_back(&vdpa->one[i], &why) != VMS_OK && vdpa->lost.code == VMS_OK)
             vdpa->lost = why;
     }
-    return vdpa->inner->ops->run(vdpa->inner->ctx, err);
+    return vms_guest_run(vdpa->wrap.inner, err);
 }
-
-static void throttle(void *ctx, unsigned percent) {
-    const struct vms_guest *g = ((struct src_vdpa *)ctx)->inner;
-    g->ops->throttle(g->ctx, percent);
-}
-static enum vms_code locks(void *ctx, bool take, struct vms_error *err) {
-    const struct vms_guest *g = ((struct src_vdpa *)ctx)->inner;
-    return g->ops->locks(g->ctx, take, err);
-}
-static void announce(void *ctx) {
-    const struct vms_guest *g = ((struct src_vdpa *)ctx)->inner;
-    g->ops->announce(g->ctx);
-}
-static enum vms_code save(void *ctx, const uint8_t **bytes, size_t *len, struct vms_error *err) {
-    const struct vms_guest *g = ((struct src_vdpa *)ctx)->inner;
-    return g->ops->save(g->ctx, bytes, len, err);
-}
-static enum vms_code load(void *ctx, const uint8_t *bytes, size_t len, struct vms_error *err) {
-    const struct vms_guest *g = ((struct src_vdpa *)ctx)->inner;
-    return g->ops->load(g->ctx, bytes, len, err);
-}
-
-static const struct vms_guest_ops guest_ops = {
-    .stop = stop,
-    .run = run,
-    .throttle = throttle,
-    .locks = locks,
-    .announce = announce,
-    .save = save,
-    .load = load,
-};
 
 /* ---- life ---- */
 
@@ -101,7 +70,7 @@ static enum vms_code open_one(struct src_vdpa *vdpa, size_t i, const char *spec,
                                                   .config_size = a->config_size,
                                                   .queues = a->queues,
                                                   .ring_size = a->ring_size};
-    return vms_vdpa_seat_layout(&one->seat, vdpa->inner, err);
+    return vms_vdpa_seat_layout(&one->seat, vdpa->wrap.inner, err);
 }
 
 enum vms_code src_vdpa_new(const struct vms_guest *guest, const char *const *specs, size_t count,
@@ -112,10 +81,9 @@ enum vms_code src_vdpa_new(const struct vms_guest *guest, const char *const *spe
     struct src_vdpa *vdpa = calloc(1, sizeof *vdpa);
     if (!vdpa)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
-    vdpa->inner = guest;
-    vdpa->guest = *guest;
-    vdpa->guest.ops = &guest_ops;
-    vdpa->guest.ctx = vdpa;
+    vdpa->wrap = (struct vms_guest_wrap){.inner = guest, .stop = stop, .run = run, .ctx = vdpa};
+    vdpa->guest = vms_guest_wrap(&vdpa->wrap);
+    (void)pthread_mutex_init(&vdpa->lock, NULL);
     vdpa->written = src_vdpa_bitmaps(guest);
     enum vms_code code = vdpa->written ? VMS_OK : vms_error_set(err, VMS_E_NO_MEMORY, NULL);
     for (size_t i = 0; i < count && code == VMS_OK; i++)
@@ -130,8 +98,10 @@ enum vms_code src_vdpa_new(const struct vms_guest *guest, const char *const *spe
 void src_vdpa_free(struct src_vdpa *vdpa) {
     for (size_t i = 0; vdpa && i < vdpa->count; i++)
         vms_vdpa_seat_close(&vdpa->one[i].seat);
-    if (vdpa)
-        src_vdpa_bitmaps_free(vdpa->written, vdpa->inner);
+    if (!vdpa)
+        return;
+    src_vdpa_bitmaps_free(vdpa->written, vdpa->wrap.inner);
+    (void)pthread_mutex_destroy(&vdpa->lock);
     free(vdpa);
 }
 
@@ -144,6 +114,10 @@ enum vms_code src_vdpa_start(struct src_vdpa *vdpa, size_t index,
         code = vms_vdpa_card_start(one->seat.card, state, events, err);
     one->started = code == VMS_OK;
     return code;
+}
+
+void src_vdpa_late_state(struct src_vdpa *vdpa, bool late) {
+    vdpa->late_state = late;
 }
 
 size_t src_vdpa_count(const struct src_vdpa *vdpa) {
@@ -163,6 +137,23 @@ struct vms_vdpa_card *src_vdpa_card(struct src_vdpa *vdpa, size_t index) {
     return vdpa->one[index].seat.card;
 }
 
+enum vms_code src_vdpa_control(struct src_vdpa *vdpa, size_t index, uint8_t class_, uint8_t command,
+                               const void *data, size_t len, bool *ok, struct vms_error *err) {
+    (void)pthread_mutex_lock(&vdpa->lock);
+    enum vms_code code =
+        vms_vdpa_card_control(vdpa->one[index].seat.card, class_, command, data, len, ok, err);
+    (void)pthread_mutex_unlock(&vdpa->lock);
+    return code;
+}
+
+const struct vms_vdpa_state *src_vdpa_told(const struct src_vdpa *vdpa, size_t index) {
+    return src_vdpa_state(&vdpa->one[index]);
+}
+
+const struct vms_vdpa_about *src_vdpa_about(const struct src_vdpa *vdpa, size_t index) {
+    return vms_vdpa_about(vdpa->one[index].seat.device);
+}
+
 const struct vms_guest *src_vdpa_guest(struct src_vdpa *vdpa) {
     return &vdpa->guest;
 }
@@ -173,9 +164,13 @@ const struct vms_error *src_vdpa_lost(const struct src_vdpa *vdpa) {
 
 struct src_vdpa_figures src_vdpa_figures(const struct src_vdpa *vdpa, size_t index) {
     const struct src_vdpa_one *one = &vdpa->one[index];
-    return (struct src_vdpa_figures){.name = one->spec.name,
-                                     .idstr = one->spec.idstr,
-                                     .bytes = one->bytes,
-                                     .granted = one->granted,
-                                     .stopped = one->stopped};
+    struct src_vdpa_figures f = {.name = one->spec.name,
+                                 .idstr = one->spec.idstr,
+                                 .early = one->early,
+                                 .bytes = one->bytes,
+                                 .granted = one->granted,
+                                 .stopped = one->stopped,
+                                 .watched = vms_vdpa_card_is_watched(one->seat.card)};
+    vms_vdpa_map_progress(one->seat.map, &f.maps);
+    return f;
 }

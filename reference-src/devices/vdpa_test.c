@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-src/devices/vdpa.h"
 
+#include "host/vdpa_record.h"
 #include "host/vdpa_rig.h"
 
 /* The saving half over simulated devices. */
@@ -70,7 +71,25 @@ static void end(void) {
     vfio_clean();
 }
 
-/* [VDPA-12] [VDPA-13] The profile at setup, the whole state at the end, and nothing between. */
+static void expect_written(size_t i, enum src_data_kind kind, bool last) {
+    cr_assert_lt(i, written.count);
+    cr_expect(written.at[i].kind == kind && written.at[i].last == last, "%zu", i);
+}
+
+/** As the destination puts records together. */
+static void read_record(size_t i, bool known, struct vms_vdpa_state *state) {
+    struct vms_slice in = vms_slice(written.at[i].bytes, written.at[i].len);
+    vfio_good(vms_vdpa_record_read(in, known, state, &err), &err);
+}
+
+static void say_vlan(uint8_t id) {
+    const uint8_t data[2] = {id, 0};
+    bool ok;
+    vfio_good(src_vdpa_control(vdpa, 0, 2, 0, data, sizeof data, &ok, &err), &err);
+    cr_assert(ok);
+}
+
+/* [VDPA-12] [VDPA-26] The profile at setup, then all that is known, then what differs. */
 SIM_TEST(src_vdpa, what_is_sent_when) {
     static struct vms_vdpa_state state;
     struct vms_vdpa_profile profile;
@@ -79,29 +98,57 @@ SIM_TEST(src_vdpa, what_is_sent_when) {
     bool more = true;
     begin("", true);
     vfio_good(dev.ops->pending(dev.ctx, true, &p, &err), &err);
-    cr_expect_gt(p.stop, 500u);
-    cr_expect_eq(p.precopy + p.initial, 0u);
-    vfio_good(dev.ops->save(dev.ctx, &wire, 1 << 20, &sent, &more, &err), &err);
-    cr_expect(sent == 0 && !more);
+    cr_expect_gt(p.precopy, 500u);
+    for (int i = 0; i < 3; i++) { /* the second time there is nothing, the third a VLAN */
+        vfio_good(dev.ops->save(dev.ctx, &wire, 1 << 20, &sent, &more, &err), &err);
+        cr_expect(!more);
+        cr_expect_eq(sent, i == 0 ? p.precopy : i == 1 ? 0 : 1u + 5 + 1);
+        if (i == 1)
+            say_vlan(9);
+    }
     rig_transmit(&rig);
     cr_expect_eq(dev.ops->final(dev.ctx, &wire, false, &err), VMS_E_MISUSE, "it still runs");
     stop();
     vfio_good(dev.ops->final(dev.ctx, &wire, false, &err), &err);
     vfio_good(dev.ops->final(dev.ctx, &wire, false, &err), &err);
-    cr_assert_eq(written.count, 2u);
-    cr_expect(written.at[0].kind == SRC_DATA_SETUP && written.at[0].last);
-    cr_expect(written.at[1].kind == SRC_DATA_STATE && written.at[1].last);
-    cr_expect_eq(written.at[1].len, p.stop);
+    cr_assert_eq(written.count, 4u);
+    expect_written(0, SRC_DATA_SETUP, true);
+    expect_written(1, SRC_DATA_STATE, false);
+    expect_written(2, SRC_DATA_STATE, false);
+    expect_written(3, SRC_DATA_STATE, true);
+    cr_expect_leq(written.at[3].len, 40u, "the ring's base, and the config space at most");
     vfio_good(
         vms_vdpa_profile_read(vms_slice(written.at[0].bytes, written.at[0].len), &profile, &err),
         &err);
-    vfio_good(vms_vdpa_state_read(vms_slice(written.at[1].bytes, written.at[1].len), &state, &err),
-              &err);
+    for (size_t i = 1; i < 4; i++)
+        read_record(i, i > 1, &state);
     cr_expect_eq(profile.features, rig.state.profile.features);
     cr_expect_eq(state.queue[1].ring.base, 1u);
+    cr_expect_eq(state.net.vlans[1], 2u);
     cr_expect_arr_eq(state.net.mac, rig.state.net.mac, 6);
     dev.ops->cleanup(dev.ctx);
     cr_expect_eq(vdpa_ask(device_fd, NULL, 0).figures.maps, 0u, "nothing stays mapped");
+    end();
+}
+
+SIM_TEST(src_vdpa, all_at_the_end) {
+    static struct vms_vdpa_state state;
+    struct src_pending p;
+    uint64_t sent = 1;
+    bool more = true;
+    begin("", true);
+    src_vdpa_late_state(vdpa, true);
+    vfio_good(dev.ops->save(dev.ctx, &wire, 1 << 20, &sent, &more, &err), &err);
+    cr_expect(sent == 0 && !more);
+    vfio_good(dev.ops->pending(dev.ctx, true, &p, &err), &err);
+    cr_expect(p.precopy == 0 && p.stop > 500);
+    rig_transmit(&rig);
+    stop();
+    vfio_good(dev.ops->final(dev.ctx, &wire, false, &err), &err);
+    cr_assert_eq(written.count, 2u);
+    expect_written(1, SRC_DATA_STATE, true);
+    read_record(1, false, &state);
+    cr_expect_eq(state.queue[1].ring.base, 1u);
     end();
 }
 
@@ -144,8 +191,7 @@ SIM_TEST(src_vdpa, without_a_driver) {
     begin("", false);
     stop();
     vfio_good(dev.ops->final(dev.ctx, &wire, false, &err), &err);
-    vfio_good(vms_vdpa_state_read(vms_slice(written.at[1].bytes, written.at[1].len), &state, &err),
-              &err);
+    read_record(1, false, &state);
     cr_expect_eq(state.status, 0u);
     run();
     end();

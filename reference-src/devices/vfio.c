@@ -213,11 +213,12 @@ static void resumed(void *ctx) {
 /* The guest is gone, or runs here without a migration. */
 static void cleanup(void *ctx) {
     struct src_vfio_one *one = ctx;
-    struct vms_error ignored;
+    struct vms_error why;
     if (vms_vfio_state(one->device) == VMS_VFIO_STOP_COPY)
-        (void)vms_vfio_set_state(one->device, VMS_VFIO_STOP, &ignored);
-    else if (vms_vfio_state(one->device) != VMS_VFIO_STOP)
-        (void)vms_vfio_recover(one->device, &ignored);
+        (void)vms_vfio_set_state(one->device, VMS_VFIO_STOP, &why); /* nobody needs it any more */
+    else if (vms_vfio_state(one->device) != VMS_VFIO_STOP &&
+             vms_vfio_recover(one->device, &why) != VMS_OK && one->set->lost.code == VMS_OK)
+        one->set->lost = why; /* [VDEV-15] */
 }
 
 const struct src_device_ops src_vfio_ops = {

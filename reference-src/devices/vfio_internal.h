@@ -2,6 +2,7 @@
 #ifndef REFERENCE_SRC_DEVICES_VFIO_INTERNAL_H
 #define REFERENCE_SRC_DEVICES_VFIO_INTERNAL_H
 
+#include "host/guest_wrap.h"
 #include "reference-src/devices/vfio.h"
 
 /* vfio.c: one device   vfio_set.c: all of them, the guest that stops and runs with them */
@@ -27,7 +28,7 @@ struct src_vfio_one {
 
 struct src_vfio {
     struct vms_guest guest; /* the wrapped one */
-    const struct vms_guest *inner;
+    struct vms_guest_wrap wrap;
     struct vms_vfio_guest *devices;
     struct src_vfio_one one[VMS_VFIO_GUEST_MAX];
     size_t count;

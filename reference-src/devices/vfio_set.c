@@ -54,7 +54,7 @@ static enum vms_code bring_back(struct src_vfio_one *one, struct vms_error *err)
 static enum vms_code stop(void *ctx, struct vms_error *err) {
     struct src_vfio *vfio = ctx;
     bool again;
-    enum vms_code code = vfio->inner->ops->stop(vfio->inner->ctx, err);
+    enum vms_code code = vms_guest_stop(vfio->wrap.inner, err);
     if (code == VMS_OK)
         code = last_look(vfio, &again, err);
     if (code == VMS_OK && !again)
@@ -71,43 +71,8 @@ static enum vms_code run(void *ctx, struct vms_error *err) {
             vfio->lost = why;
     }
     vfio->stopped_ns = 0;
-    return vfio->inner->ops->run(vfio->inner->ctx, err);
+    return vms_guest_run(vfio->wrap.inner, err);
 }
-
-static void throttle(void *ctx, unsigned percent) {
-    const struct vms_guest *g = ((struct src_vfio *)ctx)->inner;
-    g->ops->throttle(g->ctx, percent);
-}
-
-static enum vms_code locks(void *ctx, bool take, struct vms_error *err) {
-    const struct vms_guest *g = ((struct src_vfio *)ctx)->inner;
-    return g->ops->locks(g->ctx, take, err);
-}
-
-static void announce(void *ctx) {
-    const struct vms_guest *g = ((struct src_vfio *)ctx)->inner;
-    g->ops->announce(g->ctx);
-}
-
-static enum vms_code save(void *ctx, const uint8_t **bytes, size_t *len, struct vms_error *err) {
-    const struct vms_guest *g = ((struct src_vfio *)ctx)->inner;
-    return g->ops->save(g->ctx, bytes, len, err);
-}
-
-static enum vms_code load(void *ctx, const uint8_t *bytes, size_t len, struct vms_error *err) {
-    const struct vms_guest *g = ((struct src_vfio *)ctx)->inner;
-    return g->ops->load(g->ctx, bytes, len, err);
-}
-
-static const struct vms_guest_ops guest_ops = {
-    .stop = stop,
-    .run = run,
-    .throttle = throttle,
-    .locks = locks,
-    .announce = announce,
-    .save = save,
-    .load = load,
-};
 
 /* ---- life ---- */
 
@@ -122,7 +87,8 @@ static enum vms_code open_all(struct src_vfio *vfio, const char *const *specs, u
         one->number = first + (uint32_t)i;
         names[i] = one->spec.name;
     }
-    enum vms_code code = vms_vfio_guest_new(vfio->inner, names, vfio->count, &vfio->devices, err);
+    enum vms_code code =
+        vms_vfio_guest_new(vfio->wrap.inner, names, vfio->count, &vfio->devices, err);
     for (size_t i = 0; i < vfio->count && code == VMS_OK; i++)
         vfio->one[i].device = vms_vfio_guest_device(vfio->devices, i);
     return code;
@@ -137,10 +103,8 @@ enum vms_code src_vfio_new(const struct vms_guest *guest, const char *const *spe
     struct src_vfio *vfio = calloc(1, sizeof *vfio);
     if (!vfio)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
-    vfio->inner = guest;
-    vfio->guest = *guest;
-    vfio->guest.ops = &guest_ops;
-    vfio->guest.ctx = vfio;
+    vfio->wrap = (struct vms_guest_wrap){.inner = guest, .stop = stop, .run = run, .ctx = vfio};
+    vfio->guest = vms_guest_wrap(&vfio->wrap);
     vfio->count = count;
     vfio->ack = ack;
     vfio->chunk = malloc(SRC_VFIO_CHUNK);

@@ -8,8 +8,9 @@
 
 void src_ack_init(struct src_engine *e) {
     const struct src_config *c = &e->config;
-    for (uint32_t d = 0; c->native && c->switchover_ack && d < c->device_count; d++)
-        e->wanted[d] = c->initial_data[d] ? 1 : 0; /* before the device was asked, too */
+    for (uint32_t d = 0; c->native && d < c->device_count; d++)
+        e->wanted[d] = c->awaits_grant[d] || /* [VDPA-11] before the destination has asked */
+                       (c->switchover_ack && c->initial_data[d]); /* before the device was */
     e->acks_missing = !c->native && c->legacy_ack ? 1 : 0;
 }
 

@@ -40,9 +40,20 @@ static void fill(struct src_bandwidth *b, uint64_t now_ns) {
         b->tokens += (int64_t)gain;
 }
 
+static void take_window(struct src_bandwidth *b, uint64_t per_second) {
+    b->windows[b->next] = per_second ? per_second : 1;
+    b->next = (b->next + 1) % SRC_WINDOWS;
+    b->measured = 0;
+    for (unsigned i = 0; i < SRC_WINDOWS; i++)
+        if (b->windows[i] && (!b->measured || b->windows[i] < b->measured))
+            b->measured = b->windows[i];
+}
+
 /*
- * Time in which nothing was there to send says nothing about the link; time in which the limit held
- * us back does: the switchover may not use more than the limit either.
+ * What leaves while nothing more is given comes out of queues: a window that is mostly such time
+ * says nothing about the link, and the others count as a whole. Time in which the limit held us
+ * back counts: the switchover may not use more than the limit either. Before there is any measure
+ * such a window has to do, without the time.
  */
 void src_bandwidth_measure(struct src_bandwidth *b, uint64_t now_ns) {
     if (b->resting)
@@ -51,11 +62,12 @@ void src_bandwidth_measure(struct src_bandwidth *b, uint64_t now_ns) {
     uint64_t whole = now_ns - b->since;
     if (whole < SRC_WINDOW_NS || !b->bytes)
         return;
-    uint64_t busy = whole > b->idle ? whole - b->idle : 1;
+    bool resting = b->idle > whole / 2;
+    uint64_t busy = !resting ? whole : whole > b->idle ? whole - b->idle : 1;
     uint64_t now = scale(b->bytes, SRC_NS, busy);
     bool flatters = b->bytes < SRC_LITTLE && now > b->measured; /* it went into buffers */
-    if (!b->measured || !flatters)
-        b->measured = now ? now : 1;
+    if (!b->measured || !(flatters || resting))
+        take_window(b, now);
     b->since = now_ns;
     b->bytes = b->idle = 0;
 }

@@ -5,22 +5,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** What the link carries, and how much of it may be used (ENG-18, ENG-19). A plain value. */
-struct src_bandwidth {
-    uint64_t limit;    /* bytes a second; 0: none */
-    int64_t tokens;    /* bytes that may leave now; below 0: sent in advance */
-    uint64_t filled;   /* ns, when tokens was right */
-    uint64_t since;    /* ns, the window's begin */
-    uint64_t bytes;    /* sent in the window */
-    uint64_t idle;     /* ns of the window in which there was nothing to send */
-    uint64_t resting;  /* since when there has been nothing to send; 0: there is */
-    uint64_t measured; /* bytes a second; 0: not yet */
-};
-
 enum {
     SRC_WINDOW_NS = 100 * 1000 * 1000,
+    SRC_WINDOWS = 4,      /* that count */
     SRC_LITTLE = 1 << 20, /* bytes: a window with less does not raise what was measured */
     SRC_NS = 1000 * 1000 * 1000,
+};
+
+/** What the link carries, and how much of it may be used (ENG-18, ENG-19). A plain value. */
+struct src_bandwidth {
+    uint64_t limit;                /* bytes a second; 0: none */
+    int64_t tokens;                /* bytes that may leave now; below 0: sent in advance */
+    uint64_t filled;               /* ns, when tokens was right */
+    uint64_t since;                /* ns, the window's begin */
+    uint64_t bytes;                /* sent in the window */
+    uint64_t idle;                 /* ns of the window in which there was nothing to send */
+    uint64_t resting;              /* since when there has been nothing to send; 0: there is */
+    uint64_t windows[SRC_WINDOWS]; /* bytes a second, the last ones; 0: not yet */
+    unsigned next;                 /* of them */
+    uint64_t measured;             /* the least of them; 0: not yet */
 };
 
 void src_bandwidth_init(struct src_bandwidth *b, uint64_t limit, uint64_t now_ns);

@@ -174,6 +174,7 @@ struct src_config {
     uint64_t quantum; /* bytes that a device may send in a row; 0: default */
     uint32_t device_count;
     bool initial_data[SRC_DEVICES_MAX]; /* the device has initial data that must be acknowledged */
+    bool awaits_grant[SRC_DEVICES_MAX]; /* native: the destination grants it in any case (vDPA) */
     bool after_setup[SRC_DEVICES_MAX];  /* RAM: may be moved by postcopy */
 };
 
@@ -196,6 +197,7 @@ struct src_figures {
     uint32_t rounds;      /* of the scheduler */
     unsigned throttle;    /* percent */
     uint32_t waiting_for; /* device whose grant is missing; SRC_NO_DEVICE: none */
+    uint64_t acks;        /* QEVM: acknowledgements that are missing, which name no device */
 };
 
 struct src_engine; /* defined in engine_state.h, a plain value: programs may look, not touch */

@@ -74,8 +74,9 @@ static void make_key(struct world *w) {
 
 /* What the key leaves out is the same in all worlds. */
 static void normalize(struct src_engine *e) {
-    e->now_ns = e->exact_ns = e->round_ns = e->estimate = e->moved = e->left = 0;
-    e->served = false;
+    e->now_ns = e->exact_ns = e->asked_ns = e->exact_took_ns = 0;
+    e->round_ns = e->estimate = e->moved = e->left = 0;
+    e->served = e->more = false;
     memset(&e->bandwidth, 0, sizeof e->bandwidth);
     memset(&e->converge, 0, sizeof e->converge);
     memset(e->pending, 0, sizeof e->pending);

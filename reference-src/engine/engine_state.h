@@ -42,9 +42,11 @@ struct src_engine {
     struct src_bandwidth bandwidth;
     struct src_converge converge;
     struct src_figures figures;
-    uint64_t estimate; /* bytes, just before the exact question */
-    uint64_t exact_ns; /* when that was answered last */
-    bool served;       /* a device had its turn since the last look */
+    uint64_t estimate;                /* bytes, just before the exact question */
+    uint64_t exact_ns;                /* when that was answered last */
+    uint64_t asked_ns, exact_took_ns; /* a question's begin; how long the last exact one took */
+    bool served;                      /* a device had its turn since the last look */
+    bool more;                        /* and a device had more then */
     uint64_t left;     /* bytes that have left this machine, by the last SAVED that counts them */
     uint64_t moved;    /* bytes that were sent since then */
     uint64_t round_ns; /* when that was */

@@ -404,6 +404,61 @@ Test(source_engine, bandwidth_of_little) {
     cr_assert_geq(src_engine_figures(&e)->bandwidth, 500 * 1000);
 }
 
+/* One window: so many bytes leave in 100 ms, and nothing is to be sent for `rest` of them. */
+static void window(uint64_t *left, uint64_t bytes, unsigned rest_ms) {
+    unsigned busy_ms = 100 - rest_ms;
+    both_pending(rest_ms ? 0 : 1 << 30, 0);
+    now += rest_ms * UINT64_C(1000000);
+    if (rest_ms)
+        (void)tell(SRC_EV_TIMER, SRC_TIMER_TICK);
+    both_pending(1 << 30, 0);
+    now += busy_ms * UINT64_C(1000000);
+    *left += bytes;
+    (void)event(
+        (struct src_event){.kind = SRC_EV_SAVED, .value = 1 << 20, .left = *left, .more = true});
+    both_pending(1 << 30, 0);
+}
+
+/* [ENG-18] A peak is not what the last pages will get; nor is what leaves while nothing is given. */
+Test(source_engine, bandwidth_is_the_least_of_four_windows) {
+    struct src_config c = config(true);
+    uint64_t left = 0;
+    c.switchover_bandwidth = 0;
+    begin(&c);
+    window(&left, 10 << 20, 0);
+    window(&left, 40 << 20, 0);
+    cr_assert_eq(src_engine_figures(&e)->bandwidth, 100 << 20);
+    for (int i = 0; i < 2; i++)
+        window(&left, 40 << 20, 0);
+    cr_assert_eq(src_engine_figures(&e)->bandwidth, 100 << 20);
+    window(&left, 40 << 20, 0);
+    cr_assert_eq(src_engine_figures(&e)->bandwidth, 400 << 20);
+}
+
+/* [ENG-29] */
+Test(source_engine, queues_and_round_trips_count) {
+    struct src_config c = config(true);
+    begin(&c);
+    uint64_t all = c.switchover_bandwidth * c.downtime_ns / 1000000000;
+    struct src_event ev = {.kind = SRC_EV_PENDING,
+                           .pending = {.precopy = 1000, .queued = all, .fixed_ns = 1000000}};
+    (void)event(ev);
+    ev.device = 1;
+    ev.pending.queued = 0;
+    (void)event(ev);
+    const struct src_figures *f = src_engine_figures(&e);
+    cr_assert_eq(f->pending, 2000 + all);
+    cr_assert_eq(f->threshold, all - c.switchover_bandwidth * 2 / 1000);
+    cr_assert_eq(e.state, SRC_PRECOPY);
+    begin(&c);
+    ev.device = 0;
+    ev.pending.fixed_ns = UINT64_MAX;
+    (void)event(ev);
+    ev.device = 1;
+    (void)event(ev);
+    cr_assert_eq(src_engine_figures(&e)->threshold, all / 2);
+}
+
 /* [ENG-19] */
 Test(source_engine, keeps_the_bandwidth_limit) {
     struct src_config c = config(true);

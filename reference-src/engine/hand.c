@@ -19,6 +19,7 @@ static void write_journal(struct src_engine *e) {
     struct src_action *a = src_do(e, SRC_DO_WRITE);
     a->journal = e->handover.journal;
     a->generation = e->handover.generation;
+    a->value = e->postcopy && !e->content; /* [HND-16] */
 }
 
 /* The end's session is over by the rules; to the hand-over that is a cut (HND-1). */

@@ -13,6 +13,7 @@ void src_ask_all(struct src_engine *e, enum src_step step, bool exact) {
     uint32_t n = e->config.device_count;
     e->step = step;
     e->awaited = n == 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1;
+    e->asked_ns = e->now_ns;
     for (uint32_t d = 0; d < n; d++) {
         struct src_action *a = src_do(e, SRC_DO_QUERY);
         a->device = d;
@@ -31,9 +32,22 @@ static uint64_t total(const struct src_engine *e) {
         const struct src_pending *p = &e->pending[d];
         uint64_t follows = e->postcopy_wanted ? p->postcopy : 0;
         uint64_t precopy = p->precopy > follows ? p->precopy - follows : 0;
-        sum = plus(sum, plus(precopy, p->stop));
+        sum = plus(sum, plus(plus(precopy, p->stop), p->queued));
     }
     return sum;
+}
+
+/*
+ * [ENG-29] What a downtime takes beside octets: the last look at every device, which is as long as
+ * the last exact question was, and what the devices know of. At most half of what is permitted, so
+ * that little is never too much.
+ */
+static uint64_t fixed(const struct src_engine *e) {
+    uint64_t sum = e->exact_took_ns;
+    for (uint32_t d = 0; d < e->config.device_count; d++)
+        sum = plus(sum, e->pending[d].fixed_ns);
+    uint64_t most = e->config.downtime_ns / 2;
+    return sum < most ? sum : most;
 }
 
 /* [ENG-18] */
@@ -43,12 +57,13 @@ static void figures(struct src_engine *e) {
     src_bandwidth_measure(&e->bandwidth, e->now_ns);
     f->bandwidth = e->bandwidth.measured;
     uint64_t used = e->config.switchover_bandwidth ? e->config.switchover_bandwidth : f->bandwidth;
-    f->threshold = src_bandwidth_bytes(used, e->config.downtime_ns);
+    f->threshold = src_bandwidth_bytes(used, e->config.downtime_ns - fixed(e));
     f->pending = total(e);
-    f->expected_downtime_ns = src_bandwidth_ns(used, f->pending);
+    f->expected_downtime_ns = plus(src_bandwidth_ns(used, f->pending), fixed(e));
     f->rounds = (uint32_t)e->scheduler.rounds;
     f->dirty_rate = e->converge.dirty_rate;
     f->waiting_for = src_ack_missing(e, &missing);
+    f->acks = missing && f->waiting_for == SRC_NO_DEVICE ? e->acks_missing : 0;
 }
 
 static void wait(struct src_engine *e, uint64_t ns) {
@@ -100,13 +115,13 @@ static void turns(struct src_engine *e) {
     uint32_t device;
     uint64_t bytes;
     bool round_over;
-    bool little = e->served && e->moved < e->scheduler.quantum;
+    bool little = e->served && e->moved < e->scheduler.quantum && !e->more;
     uint64_t since = e->now_ns - e->round_ns;
     if (little && since < IDLE_NS) {
         idle(e, IDLE_NS - since);
         return;
     }
-    e->served = false;
+    e->served = e->more = false;
     e->moved = 0;
     e->round_ns = e->now_ns;
     (void)src_scheduler_next(&e->scheduler, &device, &bytes, &round_over);
@@ -163,6 +178,8 @@ enum vms_code src_iterate_pending(struct src_engine *e, const struct src_event *
     (void)err;
     if (!src_take_answer(e, ev))
         return VMS_OK;
+    if (e->step == SRC_STEP_EXACT)
+        e->exact_took_ns = e->now_ns - e->asked_ns;
     figures(e);
     if (e->step == SRC_STEP_ESTIMATE)
         estimated(e);
@@ -186,6 +203,7 @@ enum vms_code src_saved(struct src_engine *e, const struct src_event *ev, struct
     src_bandwidth_sent(&e->bandwidth, e->now_ns, ev->value, has_left(e, ev));
     e->converge.sent = plus(e->converge.sent, ev->value);
     e->served = true;
+    e->more |= ev->more; /* zero pages are many, and nearly no octets */
     e->moved = plus(e->moved, ev->value);
     if (e->step == SRC_STEP_SAVE)
         save_next(e);

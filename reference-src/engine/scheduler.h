@@ -16,6 +16,8 @@ struct src_pending {
     uint64_t precopy;  /* can be sent while the guest runs; with initial */
     uint64_t stop;     /* can be sent only when it is stopped */
     uint64_t postcopy; /* of precopy: can be sent after the guest has moved */
+    uint64_t queued;   /* was given to the wire, and the destination may not have it yet */
+    uint64_t fixed_ns; /* that its part of the downtime takes however little is left */
     /* Of the initial data: 1 at first, one more at each REINIT; 0: nothing is to be granted. */
     uint64_t generation;
     bool exact; /* asked exactly: not an estimate */

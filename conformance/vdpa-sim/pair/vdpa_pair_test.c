@@ -12,9 +12,9 @@ static struct dst_vdpa *to;
 
 static enum vms_code pass(void *ctx, uint32_t device, enum src_data_kind kind,
                           struct vms_slice bytes, bool last, struct vms_error *e) {
-    (void)ctx, (void)device, (void)last;
+    (void)ctx, (void)device;
     return kind == SRC_DATA_SETUP ? dst_vdpa_profile(to, 0, bytes.ptr, bytes.len, e)
-                                  : dst_vdpa_state(to, 0, bytes.ptr, bytes.len, e);
+                                  : dst_vdpa_state(to, 0, bytes.ptr, bytes.len, last, e);
 }
 static const struct src_wire_ops wire_ops = {.data = pass};
 static struct src_wire wire = {&wire_ops, NULL};

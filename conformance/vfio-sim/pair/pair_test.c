@@ -360,6 +360,60 @@ SIM_TEST(vfio_pair, a_stuck_device_is_told_and_the_others_run) {
     vfio_clean();
 }
 
+/* ---- all of them ---- */
+
+struct fault_op {
+    const char *op, *kinds[10];
+};
+
+#define ERRNOS "eio", "enospc", "einval", "ebusy", "enomem", "error", "stuck"
+static const struct fault_op ops[] = {
+    {"set", {ERRNOS}},    {"read", {ERRNOS, "short", "long", "flip"}},
+    {"write", {ERRNOS}},  {"info", {ERRNOS, "short", "long"}},
+    {"report", {ERRNOS}}, {"size", {ERRNOS, "short", "long"}},
+    {"reset", {ERRNOS}},
+};
+
+/* [VDEV-15] It moved whole, or it stayed; a device that is stuck may be lost, and that is told. */
+static void check_any(const char *src, const char *dst) {
+    const char *const sources[] = {BASE, src}, *const destinations[] = {"", dst};
+    struct pair *p = pair_new(sources, destinations, 2);
+    bool stuck = strstr(src, "stuck") || strstr(dst, "stuck");
+    enum vms_code code = run_pair(p);
+    cr_expect(!(p->runs[0] && p->runs[1]), "%s|%s: both run", src, dst);
+    cr_expect(p->runs[0] || p->runs[1], "%s|%s: nobody runs", src, dst);
+    if (code == VMS_OK) {
+        cr_expect(p->runs[1]);
+        cr_expect_eq(dst_vfio_figures(p->dst, 1).state, VMS_VFIO_RUNNING);
+    } else {
+        cr_expect_eq(code, VMS_E_VFIO_DEVICE, "%s|%s: %s, %s", src, dst, vms_code_name(code),
+                     p->err.message);
+        cr_expect_gt(strlen(p->err.message), 20u);
+    }
+    if (p->runs[0] && !stuck)
+        expect_back(p);
+    if (p->runs[0] && src_vfio_figures(p->src, 1).state != VMS_VFIO_RUNNING)
+        cr_expect_eq(src_vfio_lost(p->src)->code, VMS_E_VFIO_DEVICE, "%s|%s", src, dst);
+    pair_free(p);
+}
+
+SIM_TEST(vfio_pair, every_fault_of_every_call_in_every_state_at_either_end) {
+    static const char *const states[] = {"stop",        "running",  "stop-copy",    "resuming",
+                                         "running-p2p", "pre-copy", "pre-copy-p2p", "any"};
+    char src[160], dst[160];
+    for (size_t o = 0; o < sizeof ops / sizeof ops[0]; o++)
+        for (size_t s = 0; s < 8; s++)
+            for (size_t k = 0; k < 10 && ops[o].kinds[k]; k++) {
+                (void)snprintf(src, sizeof src, BASE "fault %s %s %s", ops[o].op, states[s],
+                               ops[o].kinds[k]);
+                (void)snprintf(dst, sizeof dst, "fault %s %s %s", ops[o].op, states[s],
+                               ops[o].kinds[k]);
+                check_any(src, "");
+                check_any(BASE, dst);
+            }
+    vfio_clean();
+}
+
 /* ---- seeds ---- */
 
 static uint64_t next(uint64_t *seed) {
