@@ -49,7 +49,7 @@ struct dn_device {
     bool vdpa;    /* of config.vdpa, else config.vfio */
     size_t index; /* in it */
     uint64_t offset[4];
-    uint64_t asked, there; /* generations: REQUEST, and what has come; lock */
+    uint64_t asked, there;              /* generations: REQUEST, and what has come; lock */
     struct dst_vfio_loader *loader;     /* owned; NULL: before its setup, or of vDPA */
     struct dst_native_session *session; /* that the loader tells */
 };
@@ -68,7 +68,7 @@ struct dn_channel {
     bool unproven;
     uint32_t unproven_block, unproven_count;
     struct vms_native_run *unproven_runs; /* DN_RUNS */
-    uint64_t bytes;   /* of frames that were carried out; lock */
+    uint64_t bytes;                       /* of frames that were carried out; lock */
     uint64_t applied; /* sequence behind the last frame that was carried out; lock */
 };
 
@@ -113,7 +113,7 @@ struct dst_native_session {
     uint32_t data_channels;
     bool set_up;
     bool channels_over; /* none joins any more; lock */
-    bool sealed_off; /* nothing is put into memory before its tag has come (MIG-15); lock */
+    bool sealed_off;    /* nothing is put into memory before its tag has come (MIG-15); lock */
     uint64_t zero_hash; /* of a page of zeros */
     struct dn_channel channels[DN_CHANNELS];
     struct vms_native_sent sent[256]; /* of END */

@@ -419,7 +419,8 @@ static void window(uint64_t *left, uint64_t bytes, unsigned rest_ms) {
     both_pending(1 << 30, 0);
 }
 
-/* [ENG-18] A peak is not what the last pages will get; nor is what leaves while nothing is given. */
+/* [ENG-18] A peak is not what the last pages will get; nor is what leaves while nothing is given.
+ */
 Test(source_engine, bandwidth_is_the_least_of_four_windows) {
     struct src_config c = config(true);
     uint64_t left = 0;
