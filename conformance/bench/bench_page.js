@@ -69,6 +69,7 @@ const PLOTS = {
       el('div', {class: 'two'}, bars(at, 'WIRE', 'GiB on the wire', b => b / Math.pow(2, 30)), bars(at, 'CPU_SRC', 'processor seconds a GiB, source', (s, r) => s / gib(r)), bars(at, 'DOWNTIME', 'downtime, ms', x => x), bars(at, 'CPU_DST', 'processor seconds a GiB, destination', (s, r) => s / gib(r)))];
   }),
   size: rows => [bySize(rows)],
+  channels: rows => [bars(rows, 'SECONDS', 'total time, s', x => x), bars(rows, 'CPU_SRC', 'processor seconds a GiB, source', (s, r) => s / gib(r)), bars(rows, 'CPU_DST', 'processor seconds a GiB, destination', (s, r) => s / gib(r))],
   postcopy: rows => ['4 KiB', '2 MiB'].flatMap(p => {
     const of = rows.filter(r => r.name.includes(p));
     return [el('h2', {}, p), bars(of, 'FAULT_MEAN', 'fault latency, mean, µs', x => x), bars(of, 'FAULT_P99', 'fault latency, p99, µs', x => x)];
@@ -76,7 +77,7 @@ const PLOTS = {
   digest: rows => [bars(rows, 'DOWNTIME', 'downtime, ms', x => x), bars(rows, 'SECONDS', 'total time, s', x => x)],
   delta: rows => [bars(rows, 'RESENT', 'bytes on the wire to a byte of pages sent again', x => x)],
 };
-const TITLES = {whole: 'Whole migrations of a guest at rest', dirty: 'A guest that writes all the time', size: 'Cost against the size of memory', postcopy: 'Postcopy: how long a guest waits for a page',
+const TITLES = {whole: 'Whole migrations of a guest at rest', dirty: 'A guest that writes all the time', size: 'Cost against the size of memory', channels: 'Cost against the number of channels', postcopy: 'Postcopy: how long a guest waits for a page',
   digest: 'What the RAM digest costs', delta: 'Pages sent again after small changes'};
 
 function aims() {

@@ -38,7 +38,8 @@ struct rows {
     struct row list[ROWS_MAX];
 };
 
-/* Adds the rows of a suite: "whole", "dirty", "size", "postcopy", "digest", "delta". bytes: of
+/* Adds the rows of a suite: "whole", "dirty", "size", "channels", "postcopy",
+ * "digest", "delta". bytes: of
  * guest memory where the suite does not say. False: no such suite. */
 bool cases_add(struct rows *rows, const char *suite, uint64_t bytes);
 

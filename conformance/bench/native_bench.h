@@ -63,6 +63,8 @@ struct transfer bench_transfer(const struct way *way, bool tcp, const uint8_t *i
                                uint64_t bytes, bool check);
 /* In huge pages where the kernel has them, as QEMU asks for guest memory. */
 uint8_t *bench_fresh_memory(uint64_t bytes);
+/* It is out of those that the kernel keeps. */
+extern bool bench_in_pool;
 
 extern const char BENCH_KEYS[];
 

@@ -70,8 +70,11 @@ static void run_source(const struct job *j, int fd) {
     _exit(0);
 }
 
+bool bench_in_pool;
+
 uint8_t *bench_fresh_memory(uint64_t bytes) {
-    uint8_t *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (bench_in_pool ? MAP_HUGETLB : 0);
+    uint8_t *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED)
         abort();
     (void)madvise(memory, bytes, MADV_HUGEPAGE);

@@ -2,8 +2,6 @@
 #include "conformance/bench/rig.h"
 
 #include "conformance/bench/native_bench.h"
-#include "host/zero_page.h"
-#include "reference-src/vm/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,41 +39,13 @@ int rig_open(struct rig *r, const char *build) {
     (void)snprintf(r->dir, sizeof r->dir, "/dev/shm/vms-bench-XXXXXX");
     if (!mkdtemp(r->dir))
         return rig_fail(r, "%s: %s", r->dir, strerror(errno));
-    (void)snprintf(r->image, sizeof r->image, "%s/image", r->dir);
     return write_text(r, "keys.psk",
                       "qemu:4a7d1ed414474e4033ac29ccb8653d9b4a7d1ed414474e4033ac29ccb8653d9b\n");
 }
 
-/* Sets how many the kernel keeps, unless negative; returns how many it does. */
-static long huge_pages(long count) {
-    static const char path[] = "/proc/sys/vm/nr_hugepages";
-    long now = -1;
-    FILE *f = count >= 0 ? fopen(path, "we") : NULL;
-    if (f) {
-        (void)fprintf(f, "%ld\n", count);
-        (void)fclose(f);
-    }
-    f = fopen(path, "re");
-    if (f && fscanf(f, "%ld", &now) != 1)
-        now = -1;
-    if (f)
-        (void)fclose(f);
-    return now;
-}
-
-int rig_huge(struct rig *r, long mib) {
-    long want = mib / 2, now = huge_pages(-1);
-    if (now >= want)
-        return 0;
-    if (r->huge_before < 0)
-        r->huge_before = now < 0 ? 0 : now;
-    now = huge_pages(want);
-    return now >= want ? 0 : rig_fail(r, "%ld huge pages wanted, %ld there", want, now);
-}
-
 void rig_close(struct rig *r) {
-    static const char *const names[] = {"keys.psk", "image",   "vm.json", "src.json",
-                                        "dst.json", "src.log", "dst.log", "guest.img"};
+    static const char *const names[] = {"keys.psk", "vm.json", "src.json", "dst.json",
+                                        "src.log",  "dst.log", "guest.img"};
     char path[128];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", r->dir, names[i]);
@@ -85,45 +55,10 @@ void rig_close(struct rig *r) {
         (void)snprintf(path, sizeof path, "%s/s%u", r->dir, i);
         (void)unlink(path);
     }
-    (void)rmdir(r->dir);
     if (r->has_net)
         vms_net_close(&r->net);
-    if (r->huge_before >= 0)
-        (void)huge_pages(r->huge_before);
-}
-
-/* ---- memory ---- */
-
-/* The very memory that reference-src makes, as a file for QEMU. */
-static int copy_memory(struct rig *r, const struct vms_guest_block *block) {
-    int fd = open(r->image, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, (off_t)r->bytes) != 0)
-        return rig_fail(r, "%s: %s", r->image, strerror(errno));
-    uint8_t *map = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    (void)close(fd);
-    if (map == MAP_FAILED)
-        return rig_fail(r, "%s: %s", r->image, strerror(errno));
-    for (uint64_t at = 0; at < r->bytes; at += IMAGE_PAGE)
-        if (!vms_page_is_zero(block->memory + at, IMAGE_PAGE))
-            memcpy(map + at, block->memory + at, IMAGE_PAGE);
-    return munmap(map, r->bytes);
-}
-
-int rig_size(struct rig *r, uint64_t bytes) {
-    char text[160];
-    struct vms_vm *vm = NULL;
-    struct vms_error err;
-    if (r->bytes == bytes)
-        return 0;
-    r->bytes = bytes;
-    (void)snprintf(text, sizeof text,
-                   "{\"blocks\": [{\"name\": \"ram\", \"size\": %llu, \"fill\": \"%s\"}]}",
-                   (unsigned long long)bytes, RIG_FILL);
-    if (vms_vm_new_text(text, "bench", VMS_VM_SOURCE, &vm, &err) != VMS_OK)
-        return rig_fail(r, "%s", err.message);
-    int rc = copy_memory(r, &vms_vm_guest(vm)->blocks[0]);
-    vms_vm_free(vm);
-    return rc;
+    rig_memory_close(r);
+    (void)rmdir(r->dir);
 }
 
 /* ---- places ---- */
@@ -164,22 +99,6 @@ void rig_uri(struct rig *r, enum place p, bool connect, char *out, size_t size) 
                        20000 + ((unsigned)getpid() * 7 + r->turn) % 12000);
 }
 
-/*
- * On a machine that is a guest itself, memory that its host has not given it yet, or has taken back
- * (free page reporting, of 2 MiB at a time), is slow for whoever comes first: a tenfold of what is
- * measured here. So as much as both ends will take is touched and given back just before each run.
- */
-void rig_warm(const struct rig *r) {
-    uint64_t bytes = 2 * r->bytes + (UINT64_C(256) << 20);
-    uint8_t *all = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (all == MAP_FAILED)
-        return;
-    (void)madvise(all, bytes, MADV_HUGEPAGE);
-    for (uint64_t at = 0; at < bytes; at += IMAGE_PAGE)
-        all[at] = 1;
-    (void)munmap(all, bytes);
-}
-
 /* ---- the floor ---- */
 
 int run_floor(struct rig *r, enum place p, struct measured *out) {
@@ -190,6 +109,7 @@ int run_floor(struct rig *r, enum place p, struct measured *out) {
         (void)close(fd);
     if (map == MAP_FAILED)
         return rig_fail(r, "%s: %s", r->image, strerror(errno));
+    bench_in_pool = r->pool;
     struct transfer t = bench_transfer(&bare, p == PLACE_TCP, map, r->bytes, false);
     (void)munmap(map, r->bytes);
     *out = NOT_MEASURED;

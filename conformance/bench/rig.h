@@ -25,12 +25,14 @@ enum place {
 struct rig {
     const char *build; /* folder of reference-src, reference-dst */
     char dir[64];      /* on /dev/shm */
-    char image[128];   /* QEMU's memory */
+    char image[128];   /* QEMU's memory; in the pool, where there is one */
     uint64_t bytes;    /* of guest memory */
     unsigned turn;     /* so that no name or port is taken twice */
     struct vms_net net;
     bool has_net;
-    long huge_before; /* huge pages that the kernel kept; -1: we have not asked for more */
+    bool pool, wants_pool; /* guest memory is in huge pages that the kernel keeps for us */
+    char mount[80];        /* of hugetlbfs; empty: none */
+    long huge_before;      /* huge pages that the kernel kept; -1: we have not asked for more */
     char error[VMS_QEMU_ERROR_SIZE];
 };
 
@@ -47,6 +49,7 @@ struct ours {
     const char *backing;   /* "private" (NULL), "shared" */
     const char *args[8];   /* more for reference-src, NULL-terminated */
     bool postcopy;         /* at once; faults are measured */
+    bool peer_libraries;   /* of the newest QEMU's own system: its OpenSSL, too */
 };
 
 struct qemu {
@@ -59,15 +62,22 @@ struct qemu {
 };
 
 int rig_open(struct rig *r, const char *build);
-/* What follows has this much guest memory. */
-int rig_size(struct rig *r, uint64_t bytes);
+/*
+ * What follows has this much guest memory. pool: in huge pages that the kernel keeps, if it can: on
+ * a machine that is a guest itself other memory is its host's as soon as it is free, and slow for
+ * whoever has it next.
+ */
+int rig_size(struct rig *r, uint64_t bytes, bool pool);
 void rig_close(struct rig *r);
+/* The processors are for this process and its children first, where we may say so. */
+void rig_alone(bool alone);
 /* Makes the machine's memory alike for all: right before each run. */
 void rig_warm(const struct rig *r);
 int rig_fail(struct rig *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *place_name(enum place p);
 /* Where the place cannot be had: why, in rig->error. */
 int rig_have(struct rig *r, enum place p);
+void rig_memory_close(struct rig *r);
 /* The kernel keeps at least that many MiB in pages of 2 MiB, until rig_close(). */
 int rig_huge(struct rig *r, long mib);
 /* Until rig_leave() this thread, and what it starts, is on that side of the link. */

@@ -19,6 +19,8 @@ enum {
     MIGRATE_MS = 600000,
 };
 
+#define LIBRARIES "/usr/lib/x86_64-linux-gnu"
+
 struct command {
     const char *argv[ARGS];
     size_t count;
@@ -42,10 +44,32 @@ static void add_flag(struct command *c, const char *flag) {
     c->argv[c->count] = NULL;
 }
 
-static void begin(struct command *c, const struct rig *r, const char *program) {
-    memset(c, 0, sizeof *c);
-    (void)snprintf(c->text[0], sizeof c->text[0], "%s/%s", r->build, program);
+/* Through the loader of the system that the newest QEMU brings along. */
+static void add_loader(struct command *c) {
+    struct vms_peer peer;
+    char root[480];
+    if (!vms_peer_find("11.1", &peer))
+        return;
+    (void)snprintf(root, sizeof root, "%s", peer.path);
+    char *end = strrchr(root, '/');
+    if (!end)
+        return;
+    *end = 0;
+    (void)snprintf(c->text[0], sizeof c->text[0], "%.100s/root/lib64/ld-linux-x86-64.so.2", root);
     c->argv[c->count++] = c->text[0];
+    (void)snprintf(c->text[1], sizeof c->text[1], "%.60s/root%s:%s", root, LIBRARIES, LIBRARIES);
+    c->argv[c->count++] = "--library-path";
+    c->argv[c->count++] = c->text[1];
+}
+
+static void begin(struct command *c, const struct rig *r, const struct ours *what,
+                  const char *program) {
+    memset(c, 0, sizeof *c);
+    if (what->peer_libraries)
+        add_loader(c);
+    size_t at = c->count;
+    (void)snprintf(c->text[at], sizeof c->text[at], "%s/%s", r->build, program);
+    c->argv[c->count++] = c->text[at];
 }
 
 static void add_file(struct command *c, const struct rig *r, const char *option, const char *name) {
@@ -66,8 +90,10 @@ static int write_vm(struct rig *r, const struct ours *what) {
             "{\"blocks\": [{\"name\": \"ram\", \"size\": %llu, \"fill\": \"%s\","
             " \"page_size\": \"%s\", \"backing\": \"%s\"}], \"vcpus\": %s}\n",
             (unsigned long long)r->bytes, what->fill ? what->fill : RIG_FILL,
-            what->page_size ? what->page_size : "4K", what->backing ? what->backing : "private",
-            what->vcpus ? what->vcpus : "[]");
+            what->page_size ? what->page_size
+            : r->pool       ? "2M"
+                            : "4K",
+            what->backing ? what->backing : "private", what->vcpus ? what->vcpus : "[]");
     return fclose(f) == 0 ? 0 : rig_fail(r, "%s: %s", path, strerror(errno));
 }
 
@@ -77,18 +103,20 @@ static bool sealed(const struct ours *what) {
 
 static void destination(struct command *c, struct rig *r, const struct ours *what, enum place p) {
     char uri[160];
-    begin(c, r, "reference-dst");
+    begin(c, r, what, "reference-dst");
     rig_uri(r, p, false, uri, sizeof uri);
     add(c, "--listen", uri);
     add_file(c, r, "--vm", "vm.json");
     add_file(c, r, "--report", "dst.json");
+    if (!what->vcpus) /* nobody runs there */
+        add(c, "--run-seconds", "0");
     if (sealed(what))
         add_file(c, r, "--psk", "keys.psk");
 }
 
 static void source(struct command *c, struct rig *r, const struct ours *what, enum place p) {
     char text[160];
-    begin(c, r, "reference-src");
+    begin(c, r, what, "reference-src");
     rig_uri(r, p, true, text, sizeof text);
     add(c, "--connect", text);
     add(c, "--wire", what->wire);
@@ -184,6 +212,18 @@ static json_t *load(struct rig *r, const char *name) {
     return o;
 }
 
+/* Seconds until the source is done with it, as QEMU counts its own: before programs clean up. */
+static double completed(const json_t *src) {
+    const json_t *phases = json_object_get(json_object_get(src, "timeline"), "phases"), *phase;
+    size_t i;
+    json_array_foreach(phases, i, phase) {
+        const char *state = json_string_value(json_object_get(phase, "state"));
+        if (state && strcmp(state, "completed") == 0)
+            return number(phase, NULL, "at_us", 1e-6);
+    }
+    return NAN;
+}
+
 /*
  * Of memory that does not compress all pages go as they are once; whatever is more is of pages that
  * went again.
@@ -199,7 +239,7 @@ static void take(const struct rig *r, const struct ours *what, const json_t *src
     const json_t *fault = json_object_get(json_object_get(dst, "latencies"), "fault");
     double *v = out->value;
     *out = NOT_MEASURED;
-    v[METRIC_SECONDS] = number(src, "timings", "total_us", 1e-6);
+    v[METRIC_SECONDS] = completed(src);
     v[METRIC_DOWNTIME] = number(src, "timings", "downtime_us", 1e-3);
     v[METRIC_WIRE] = number(src, NULL, "bytes", 1);
     v[METRIC_CPU_SRC] = cpu(src);

@@ -41,7 +41,8 @@ static struct vms_qemu *start_idle(struct rig *r, const char *version, enum plac
                        "memory-backend-file,id=ram,mem-path=%s,size=%s,share=off", r->image,
                        memory);
     else
-        (void)snprintf(backend, sizeof backend, "memory-backend-ram,id=ram,size=%s", memory);
+        (void)snprintf(backend, sizeof backend, "memory-backend-%s,id=ram,size=%s",
+                       r->pool ? "memfd,hugetlb=on,hugetlbsize=2M,share=off" : "ram", memory);
     tls_object(r, side, tls, sizeof tls);
     if (rig_enter(r, p, side) != 0)
         return NULL;
