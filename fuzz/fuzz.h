@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <vmstream/slice.h>
 
+#include "seen.h"
+
 /*
  * What all harnesses share. Each harness is one file with an ordinary LLVMFuzzerTestOneInput. Its
  * input begins with a few octets of options (how it is cut, the dialect), the rest is the wire.
@@ -51,6 +53,10 @@ static inline size_t fuzz_cut(struct fuzz_cuts *cuts, size_t left) {
     size_t n = 1 + cuts->state % (cuts->state & 0x40000000 ? 4096u : 24u);
     return n < left ? n : left;
 }
+
+enum {
+    LIST_MAX = 400, /* octets of a list of actions that are looked at */
+};
 
 /* FNV-1a, for traces. */
 static inline uint64_t fuzz_hash(uint64_t hash, const void *bytes, size_t n) {

@@ -6,6 +6,8 @@
 enum {
     STREAM_MAX = 1 << 16,
     CHANNELS = 256,
+    AT_TYPE = 4,
+    AT_FLAGS = 8,
     AT_CHANNEL = 10,
     AT_EPOCH = 12,
     AT_SEQUENCE = 16,
@@ -42,29 +44,38 @@ static void put(uint8_t *p, unsigned n, uint64_t value) {
         p[i] = (uint8_t)value;
 }
 
-void fuzz_mend(struct vms_room stream) {
+void fuzz_mend(struct vms_room stream, unsigned tag) {
     uint64_t next[CHANNELS] = {0};
     uint32_t epoch[CHANNELS] = {0};
+    bool open[CHANNELS] = {false};
     size_t at = VMS_NATIVE_LABEL;
     if (stream.len < at)
         return;
     memcpy(stream.ptr, vms_native_label, VMS_NATIVE_LABEL);
-    while (stream.len - at >= VMS_NATIVE_HEADER + CRC_BYTES) {
+    while (stream.len - at >= VMS_NATIVE_HEADER + tag) {
         uint8_t *h = stream.ptr + at;
         uint64_t len = VMS_NATIVE_HEADER + get(h + AT_BODY, 4) + get(h + AT_BULK, 4);
-        if (len + CRC_BYTES > stream.len - at)
+        if (len + tag > stream.len - at)
             return;
         unsigned channel = (unsigned)get(h + AT_CHANNEL, 2) % CHANNELS;
-        bool hello = get(h, 4) == VMS_NATIVE_HELLO || get(h, 4) == VMS_NATIVE_ATTACH;
+        uint64_t type = get(h + AT_TYPE, 4);
+        bool hello = type >= VMS_NATIVE_HELLO && type <= VMS_NATIVE_RESUMED;
+        if (!hello && open[channel] &&
+            !epoch[channel]) /* ATTACH and RESUME say which: as it stands */
+            epoch[channel] = (uint32_t)get(h + AT_EPOCH, 4);
         put(h + AT_CHANNEL, 2, channel);
         put(h + AT_EPOCH, 4, hello ? 0 : epoch[channel]);
-        put(h + AT_SEQUENCE, 8, hello ? 0 : next[channel]++);
-        if (hello && !epoch[channel])
+        put(h + AT_SEQUENCE, 8, hello || !epoch[channel] ? 0 : next[channel]++);
+        open[channel] |= hello;
+        if (type == VMS_NATIVE_HELLO && !epoch[channel])
             epoch[channel] = 1;
-        if (get(h, 4) == VMS_NATIVE_REKEY)
+        if (type == VMS_NATIVE_REKEY)
             epoch[channel]++;
-        put(h + len, CRC_BYTES, crc32c(h, (size_t)len));
-        at += (size_t)len + CRC_BYTES;
+        if (hello && tag != CRC_BYTES)
+            h[AT_FLAGS + 1] |= VMS_NATIVE_HELLO_SEALED;
+        if (tag == CRC_BYTES)
+            put(h + len, CRC_BYTES, crc32c(h, (size_t)len));
+        at += (size_t)len + tag;
     }
 }
 
@@ -126,6 +137,23 @@ static void decode(struct vms_native_decoder *decoder, struct vms_room input, ui
     r->end = step;
     if (step == VMS_NATIVE_STEP_ERROR)
         r->error = *ev.error;
+    fuzz_saw(r->error.code);
+}
+
+/* For fuzz/second: the stream as it was decoded, and what came of it, in the folder FUZZ_WIRE. */
+static void tell(struct vms_slice octets, const struct result *r) {
+    static const char *folder;
+    static unsigned number;
+    char path[4096];
+    if (!folder)
+        folder = getenv("FUZZ_WIRE") ? getenv("FUZZ_WIRE") : "";
+    if (!*folder)
+        return;
+    snprintf(path, sizeof path, "%s/%u %s %llu", folder, number++, vms_code_name(r->error.code),
+             (unsigned long long)(r->error.code ? r->error.offset : 0));
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(octets.ptr, 1, octets.len, f) != octets.len || fclose(f))
+        abort();
 }
 
 int fuzz_native(bool mend, const uint8_t *data, size_t size) {
@@ -139,7 +167,6 @@ int fuzz_native(bool mend, const uint8_t *data, size_t size) {
     struct result results[2] = {{.hash = FUZZ_HASH_BEGIN}, {.hash = FUZZ_HASH_BEGIN}};
     if (input.len > STREAM_MAX)
         return 0;
-    config.limits.native_bulk_bytes = STREAM_MAX;
     config.any_channel = true;
     if (!memory) {
         memory_len = vms_native_decoder_size(&config);
@@ -148,7 +175,7 @@ int fuzz_native(bool mend, const uint8_t *data, size_t size) {
     if (input.len)
         memcpy(stream, input.ptr, input.len);
     if (mend)
-        fuzz_mend((struct vms_room){stream, input.len});
+        fuzz_mend((struct vms_room){stream, input.len}, CRC_BYTES);
     for (unsigned i = 0; i < 2; i++) {
         struct vms_native_plain_keys keys = {
             .channels = channels, .count = CHANNELS, .limits = config.limits};
@@ -158,6 +185,7 @@ int fuzz_native(bool mend, const uint8_t *data, size_t size) {
         decode(vms_native_decoder_init(memory, memory_len, &config),
                (struct vms_room){copy, input.len}, i ? seed | 0x10000 : 0, &results[i]);
     }
+    tell(vms_slice(stream, input.len), &results[0]);
     ORACLE(results[0].end == results[1].end && results[0].error.code == results[1].error.code &&
                results[0].error.offset == results[1].error.offset,
            "%s at %llu, %s at %llu", vms_code_name(results[0].error.code),

@@ -16,7 +16,10 @@
  */
 int fuzz_native(bool mend, const uint8_t *data, size_t size);
 
-/* Puts right tag and, of each channel, sequence and epoch, as far as the frames' lengths lead. */
-void fuzz_mend(struct vms_room stream);
+/*
+ * Puts right tag and, of each channel, sequence and epoch, as far as the frames' lengths lead.
+ * tag: 4 octets, CRC-32C; 16: of a keyed suite, left as they are, and hellos are marked as sealed.
+ */
+void fuzz_mend(struct vms_room stream, unsigned tag);
 
 #endif

@@ -56,6 +56,7 @@ static void unpack(struct vms_slice input) {
     for (size_t i = 0; i < pages; i++)
         rooms[i] = (struct vms_room){memory + i * PAGE, PAGE};
     enum vms_code code = vms_unpack(unpacker, &announced, bulk, rooms, pages, &generations, &err);
+    fuzz_saw(code);
     ORACLE(memcmp(memory + pages * PAGE, before + pages * PAGE, sizeof memory - pages * PAGE) == 0,
            "wrote past the announced pages");
     if (code != VMS_OK && method == VMS_PACK_DELTA)

@@ -118,12 +118,34 @@ static void decode(struct run *r, uint32_t seed) {
     }
     while (!over)
         over = step(r, vms_qevm_finish(r->decoder, &event), &event);
+    fuzz_saw(r->result->error.code);
     r->result->taken = vms_qevm_offset(r->decoder);
     struct vms_slice nothing = {NULL, 0};
     ORACLE(vms_qevm_decode(r->decoder, &nothing, &event) == r->result->end, "the end stays");
     if (r->result->end == VMS_STEP_END)
         ORACLE(r->encoded == r->input.len, "encoded %llu octets of %zu",
                (unsigned long long)r->encoded, r->input.len);
+}
+
+/* A main channel with a block list and a section, for the channels beside it. */
+static const struct vms_qevm_decoder *main_channel(void) {
+    static const uint8_t octets[] = {
+        'Q', 'E', 'V', 'M', 0, 0,   0,   3,   7,   0,   0,   0,    4,    'n', 'o', 'n', 'e', 1,
+        0,   0,   0,   2,   3, 'r', 'a', 'm', 0,   0,   0,   0,    0,    0,   0,   4,   0,   0,
+        0,   0,   0,   1,   0, 4,   6,   'p', 'c', '.', 'r', 'a',  'm',  0,   0,   0,   0,   0,
+        1,   0,   0,   0,   0, 0,   0,   0,   0,   0,   0,   0x10, 0x7e, 0,   0,   0,   2};
+    static struct vms_qevm_decoder *decoder;
+    struct vms_qevm_config config = vms_qevm_config_default();
+    struct vms_slice input = vms_slice(octets, sizeof octets);
+    struct vms_event event;
+    config.limits = fuzz_limits();
+    if (decoder)
+        return decoder;
+    decoder = vms_qevm_decoder_init(fuzz_memory(vms_qevm_decoder_size(&config)),
+                                    vms_qevm_decoder_size(&config), &config);
+    while (vms_qevm_decode(decoder, &input, &event) == VMS_STEP_RECORD)
+        continue;
+    return decoder;
 }
 
 int fuzz_qevm(enum vms_qevm_kind kind, bool mapped, const uint8_t *data, size_t size) {
@@ -142,7 +164,9 @@ int fuzz_qevm(enum vms_qevm_kind kind, bool mapped, const uint8_t *data, size_t 
     config.tail_mode = tail & 1 ? VMS_TAIL_OPAQUE : VMS_TAIL_HOLD;
     uint32_t seed = fuzz_option(&input, 2);
     if (!memory) {
-        memory_len = vms_qevm_decoder_size(&config);
+        struct vms_qevm_config largest = config;
+        largest.tail_mode = VMS_TAIL_HOLD;
+        memory_len = vms_qevm_decoder_size(&largest);
         memory = fuzz_memory(memory_len);
         vmdesc = vms_vmdesc_new();
     }
@@ -151,6 +175,8 @@ int fuzz_qevm(enum vms_qevm_kind kind, bool mapped, const uint8_t *data, size_t 
     for (int i = 0; i < 2; i++) {
         struct run r = {.input = input, .result = &results[i]};
         r.decoder = vms_qevm_decoder_init(memory, memory_len, &config);
+        if (tail & 4 && kind != VMS_QEVM_MAIN)
+            vms_qevm_adopt(r.decoder, main_channel());
         vms_qevm_encoder_init(&r.encoder, 0, vms_qevm_dialect(r.decoder));
         decode(&r, i ? seed | 0x10000 : 0);
     }

@@ -18,7 +18,7 @@ struct vms_dialect fuzz_dialect(uint8_t option);
  *   - too small a room is refused with the exact size (MOD)
  *   - any two ways to cut the input give the same records and the same end (MOD-4)
  *   - an end and an error stay (MOD-12)
- * Options: 1 octet dialect, 1 tail and descriptions, 2 cuts.
+ * Options: 1 octet dialect, 1 tail, descriptions and what was learnt of the main channel, 2 cuts.
  */
 int fuzz_qevm(enum vms_qevm_kind kind, bool mapped, const uint8_t *data, size_t size);
 
