@@ -21,6 +21,7 @@ $(BUILD)/make-vectors: $(call objs,conformance/vectors/make_vectors.c $(VECTOR_S
 	$(call link)
 vectors: $(BUILD)/make-vectors
 	$(BUILD)/make-vectors conformance/vectors
+	conformance/cases/generate
 
 # ---- speed ----
 QEVM_BENCH_SRC := $(addprefix conformance/bench/,qevm_bench.c loads.c passes.c) \

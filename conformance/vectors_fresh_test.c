@@ -43,3 +43,15 @@ Test(vectors, regenerate) {
     }
     rmdir(dir);
 }
+
+/* Cases, their quotations and the manifest follow from the vectors, the dialogues and the clauses:
+ * bit for bit. A changed clause names its cases. */
+Test(vectors, cases_are_fresh) {
+    cr_expect_eq(system("conformance/cases/generate --check"), 0, "conformance/cases/generate");
+    cr_expect_eq(system("conformance/clauses --cases"), 0);
+}
+
+/* The vectors are of use to who has nothing of ours. */
+Test(vectors, foreign_reader) {
+    cr_expect_eq(system("conformance/vectors/example.py"), 0);
+}

@@ -262,6 +262,7 @@ static bool is_of_qevm(const char *clause) {
 static bool raised_elsewhere(enum vms_code code) {
     switch (code) {
     case VMS_E_CONFIG_MACHINE:
+    case VMS_E_CONFIG_UUID:
     case VMS_E_RAM_BLOCK_SIZE:
     case VMS_E_RAM_COMPRESSED_DATA:
     case VMS_E_RAM_IGNORED_BLOCK: /* MAPPED_RECORD comes first on every wire of QEMU's */

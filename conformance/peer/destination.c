@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "conformance/peer/peer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <vmstream/vmdesc.h>
+
+/*
+ * The destination of a migration. `at` names what has just come, `with` what is then said:
+ * `instead` of what should be, or `before` it. A record's name, or that of a command.
+ */
+
+struct hearing {
+    struct peer *p;
+    struct vms_qevm_decoder *decoder;
+    bool return_path;
+};
+
+/* What a destination in good order says to a record; NULL: nothing. */
+static const char *reply_to(const char *name) {
+    if (strcmp(name, "PING") == 0)
+        return "pong";
+    if (strcmp(name, "VMDESCRIPTION") == 0)
+        return "shut:0";
+    return NULL;
+}
+
+static void say(struct peer *p, const char *step) {
+    if (!peer_write(p, step))
+        peer_fail(p, "no step %s", step);
+    peer_send(p);
+}
+
+static void say_pong(struct peer *p, const struct vms_record *r) {
+    char step[32];
+    struct vms_slice v = r->u.command.payload;
+    (void)snprintf(step, sizeof step, "pong:%u", v.len == 4 ? v.ptr[3] : 0u);
+    say(p, step);
+}
+
+static void on_record(struct hearing *h, const struct vms_record *r) {
+    struct peer *p = h->p;
+    const char *name = vms_record_name(r->type);
+    if (r->type == VMS_R_COMMAND && vms_command_name(r->u.command.command))
+        name = vms_command_name(r->u.command.command);
+    bool here = !p->deviated && strcmp(name, p->at) == 0;
+    const char *reply = reply_to(name);
+    p->deviated |= here;
+    if (here && (strcmp(p->deviation, "before") == 0 || strcmp(p->deviation, "instead") == 0))
+        say(p, p->with);
+    if (reply &&
+        !(here && (strcmp(p->deviation, "omit") == 0 || strcmp(p->deviation, "instead") == 0)))
+        for (int n = here && strcmp(p->deviation, "twice") == 0 ? 2 : 1; n; n--) {
+            if (strcmp(reply, "pong") == 0)
+                say_pong(p, r);
+            else
+                say(p, reply);
+        }
+    p->cut |= here && strcmp(p->deviation, "cut") == 0;
+    p->stalled |= here && strcmp(p->deviation, "stall") == 0;
+}
+
+/* False: the stream is over, or the connection is. */
+static bool hear(struct hearing *h) {
+    static uint8_t buffer[1 << 16];
+    struct vms_event e = {.need = 1};
+    ssize_t n = read(h->p->fd, buffer, sizeof buffer);
+    struct vms_slice input = vms_slice(buffer, n > 0 ? (size_t)n : 0);
+    for (;;) {
+        enum vms_step step =
+            n > 0 ? vms_qevm_decode(h->decoder, &input, &e) : vms_qevm_finish(h->decoder, &e);
+        if (step == VMS_STEP_NEED && n > 0 && vms_qevm_tail_fits(h->decoder))
+            step = vms_qevm_finish(h->decoder, &e);
+        if (step == VMS_STEP_RECORD)
+            on_record(h, &e.record);
+        else if (step != VMS_STEP_BULK)
+            return step == VMS_STEP_NEED && n > 0;
+        if (h->p->cut)
+            return false;
+    }
+}
+
+enum kit_exit peer_destination(struct peer *p) {
+    struct vms_qevm_config config = vms_qevm_config_default();
+    struct vms_vmdesc *vmdesc = vms_vmdesc_new();
+    if (strcmp(p->script, "precopy") != 0)
+        return KIT_UNSUPPORTED;
+    if (!vmdesc || !peer_accept(p))
+        return KIT_LOCAL;
+    config.vmdesc = vms_vmdesc_ops(vmdesc);
+    size_t size = vms_qevm_decoder_size(&config);
+    void *mem = malloc(size);
+    struct hearing h = {.p = p, .decoder = vms_qevm_decoder_init(mem, size, &config)};
+    while (h.decoder && hear(&h))
+        ;
+    if (*p->at && !p->deviated)
+        peer_fail(p, "%s never came", p->at);
+    uint8_t rest;
+    while (!p->cut &&
+           peer_read(p, &rest, 1)) /* until the source has heard the answer, and closes */
+        ;
+    peer_hang_up(p);
+    free(mem);
+    vms_vmdesc_free(vmdesc);
+    if (*p->failed)
+        return kit_end(&p->kit, "refused", "%s", p->failed);
+    return kit_end(&p->kit, *p->at ? "refused" : "completed", "the script is at its end");
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+#include "conformance/peer/peer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/*
+ * The source of a migration, as a script. Steps with a '+' open a connection, '<' waits for an
+ * answer, '/' hangs up, '@' goes back to the first connection; all others are octets (bytes.c).
+ */
+static const struct {
+    const char *name;
+    const char *steps[24];
+} SCRIPTS[] = {
+    {"precopy",
+     {"+main", "header", "config", "return-path", "ping:1", "<pong", "start", "all-pages",
+      "command:11", "end", "eof", "vmdesc", "<shut"}},
+    {"one-way",
+     {"+main", "header", "config", "start", "all-pages", "command:11", "end", "eof", "vmdesc",
+      "/"}},
+    {"octets", {"+main", "=with", "/", "<end"}}, /* of any wire, as `with` has them */
+    {"multifd",
+     {"+main", "header", "config", "+multifd", "hello:0", "sync", "@main", "return-path", "ping:1",
+      "<pong", "start-flush", "command:11", "end", "eof", "vmdesc", "<shut"}},
+    {"postcopy",
+     {"+main", "header", "config", "return-path", "ping:1", "<pong", "advise", "start",
+      "some-pages", "command:11", "discard:5", "package", "ping:4", "<runs", "rest", "end", "eof",
+      "<shut"}},
+    {"recovery", {"+main",       "header", "config",     "return-path", "ping:1",  "<pong",
+                  "advise",      "start",  "some-pages", "discard:5",   "package", "ping:4",
+                  "<runs",       "/",      "+main",      "recv-bitmap", "<bitmap", "command:9",
+                  "<resume-ack", "rest",   "end",        "eof",         "<shut"}},
+};
+
+/* The next message; its type, 0: the connection ended. */
+static unsigned answer(struct peer *p, uint8_t *payload) {
+    uint8_t head[4];
+    if (!peer_read(p, head, 4))
+        return 0;
+    size_t len = (size_t)(head[2] << 8 | head[3]);
+    unsigned type = (unsigned)(head[0] << 8 | head[1]);
+    if (!peer_read(p, payload, len))
+        return 0;
+    kit_say(&p->kit, "answer %u, %zu octets", type, len);
+    if (type == 1 && len == 4) {
+        p->shut_seen = true;
+        p->shut = payload[3];
+    }
+    return type;
+}
+
+static bool until(struct peer *p, unsigned type, unsigned times) {
+    uint8_t payload[65536];
+    for (unsigned got; times && (got = answer(p, payload)) != 0;)
+        times -= got == type;
+    return times == 0;
+}
+
+static bool take_bitmap(struct peer *p) {
+    uint8_t tail[24]; /* length, one word, end mark */
+    return until(p, 5, 1) && peer_read(p, tail, sizeof tail);
+}
+
+static void wait_for(struct peer *p, const char *what) {
+    bool got = true;
+    if (p->stalled || p->cut)
+        return;
+    if (strcmp(what, "end") == 0) {
+        while (peer_read(p, &(uint8_t){0}, 1))
+            ;
+        p->kept = kit_left(&p->kit, 600000) <= 1;
+    }
+    if (strcmp(what, "pong") == 0)
+        got = until(p, 2, 1);
+    else if (strcmp(what, "runs") == 0)
+        got = until(p, 2, 2);
+    else if (strcmp(what, "bitmap") == 0)
+        got = take_bitmap(p);
+    else if (strcmp(what, "resume-ack") == 0)
+        got = until(p, 6, 1);
+    if (!got) {
+        kit_say(&p->kit, "no %s came", what);
+        p->cut = true; /* the subject has gone: what is left is not sent */
+    }
+}
+
+static void take(struct peer *p, const char *step) {
+    if (*step == '+')
+        p->cut = p->cut || !peer_connect(p);
+    else if (*step == '<')
+        wait_for(p, step + 1);
+    else if (*step == '=')
+        take(p, p->with);
+    else if (*step == '@')
+        p->fd = p->fds[0];
+    else if (*step == '/')
+        (void)shutdown(p->fd, SHUT_WR);
+    else if (!peer_write(p, step))
+        peer_fail(p, "no step %s", step);
+    else
+        peer_send(p);
+}
+
+static bool is_before(const struct peer *p, int major) {
+    int version = atoi(p->kit.peer_version);
+    return version && version < major;
+}
+
+/* [CMD-15] SWITCHOVER_START is of QEMU 10.0 on. */
+static bool is_too_new(const struct peer *p, const char *step) {
+    return is_before(p, 10) && strcmp(step, "command:11") == 0;
+}
+
+/* The one step that goes otherwise. */
+static void deviate(struct peer *p, const char *step) {
+    const char *how = p->deviation;
+    p->deviated = true;
+    if (strcmp(how, "before") == 0 || strcmp(how, "instead") == 0)
+        take(p, p->with);
+    if (strcmp(how, "omit") != 0 && strcmp(how, "instead") != 0)
+        take(p, step);
+    if (strcmp(how, "twice") == 0)
+        take(p, step);
+    if (strcmp(how, "cut") == 0) {
+        (void)shutdown(p->fd, SHUT_WR);
+        p->cut = true;
+    }
+    if (strcmp(how, "end-behind") == 0)
+        (void)shutdown(p->fd, SHUT_WR);
+    p->stalled |= strcmp(how, "stall") == 0;
+}
+
+/* What the subject says last, to the end of its connection. */
+static void hear_the_end(struct peer *p) {
+    uint8_t payload[65536];
+    while (!p->shut_seen && answer(p, payload) != 0)
+        ;
+}
+
+enum kit_exit peer_source(struct peer *p) {
+    const char *const *steps = NULL;
+    for (size_t i = 0; i < sizeof SCRIPTS / sizeof *SCRIPTS; i++)
+        if (strcmp(SCRIPTS[i].name, p->script) == 0)
+            steps = SCRIPTS[i].steps;
+    bool flushes = strcmp(p->script, "multifd") == 0; /* [RAM-28] MULTIFD_FLUSH is of 8.1 on */
+    if (!steps || is_too_new(p, p->at) || (flushes && is_before(p, 9)))
+        return KIT_UNSUPPORTED;
+    kit_mark(&p->kit, "ready");
+    for (; *steps && !*p->failed; steps++)
+        if (!p->deviated && strcmp(*steps, p->at) == 0)
+            deviate(p, *steps);
+        else if (!is_too_new(p, *steps))
+            take(p, *steps);
+    if (*p->at && !p->deviated && !*p->failed)
+        peer_fail(p, "the script has no step %s", p->at);
+    if (!*p->failed && strcmp(p->script, "octets") != 0)
+        hear_the_end(p);
+    peer_hang_up(p);
+    if (*p->failed)
+        return kit_end(&p->kit, "refused", "%s", p->failed);
+    if (p->kept)
+        return KIT_LOCAL;
+    bool good = p->shut_seen && p->shut == 0;
+    kit_mark(&p->kit, good ? "handed" : "kept");
+    return kit_end(&p->kit, good ? "completed" : "refused",
+                   p->shut_seen ? "the destination said SHUT(%u)" : "no SHUT came", p->shut);
+}
