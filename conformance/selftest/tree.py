@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Copies of the source tree that are built: one without a bug, one for each worker."""
+
+import os
+import shutil
+import subprocess
+
+SKIPPED = {".git", "build", "__pycache__", "corpus"}
+# What a bug can be in, and what the suite runs against it.
+SUBJECTS = ["reference-src", "reference-dst", "adapter-codec"]
+# Judges: always those without a bug.
+JUDGES = ["certify", "certify-peer", "adapter-reference", "vfio-sim.so"]
+# Programs of the suite that have the codec and the engines in them.
+PROGRAMS = {
+    "vectors": "tests/vectors",
+    "qevm-encoder": "tests/qevm-encoder",
+    "transcode-trips": "tests/transcode-trips",
+    "integrity": "tests/integrity",
+    "integrity-forged": "tests/integrity-forged",
+    "sim": "sim",
+    "native-pair": "tests/native-pair",  # the slowest
+}
+
+
+class BuildFailed(Exception):
+    pass
+
+
+def files_below(root):
+    for folder, folders, names in os.walk(root):
+        folders[:] = [d for d in folders if d not in SKIPPED]
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), root)
+
+
+def same(a, b):
+    if not os.path.exists(b):
+        return False
+    x, y = os.stat(a), os.stat(b)
+    return x.st_size == y.st_size and x.st_mtime_ns == y.st_mtime_ns
+
+
+def sync(source, target):
+    """Makes target's sources those of source; times are kept, so that make builds what changed."""
+    wanted = set(files_below(source))
+    for name in wanted:
+        a, b = os.path.join(source, name), os.path.join(target, name)
+        if not os.path.exists(a) or same(a, b):
+            continue
+        os.makedirs(os.path.dirname(b), exist_ok=True)
+        shutil.copy2(a, b)
+    for name in set(files_below(target)) - wanted:
+        os.remove(os.path.join(target, name))
+
+
+class Tree:
+    def __init__(self, path):
+        self.path = path
+        self.build = os.path.join(path, "build")
+        self.bin = os.path.join(path, "build", "subject")
+
+    def make(self, names, jobs=1):
+        targets = ["build/" + n for n in names]
+        # Not optimised, without warnings: a bug may well leave a variable unused.
+        args = ["make", "-s", f"-j{jobs}", "BUILD=build", "OPT=-O0", "WARN=-w", *targets]
+        r = subprocess.run(args, cwd=self.path, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if r.returncode:
+            raise BuildFailed((r.stderr or r.stdout)[-2000:])
+
+    def lend(self, golden):
+        """A build folder for certify: the subjects of this tree, the judges of the other."""
+        os.makedirs(self.bin, exist_ok=True)
+        for owner, names in ((self, SUBJECTS), (golden, JUDGES)):
+            for name in names:
+                link = os.path.join(self.bin, name)
+                if not os.path.islink(link):
+                    os.symlink(os.path.join(owner.build, name), link)
+
+    def write(self, name, text):
+        with open(os.path.join(self.path, name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def read(self, name):
+        with open(os.path.join(self.path, name), encoding="utf-8") as f:
+            return f.read()
+
+
+def golden(root, work, jobs):
+    """The tree without a bug, built."""
+    tree = Tree(os.path.join(work, "golden"))
+    sync(root, tree.path)
+    tree.make(SUBJECTS + JUDGES + list(PROGRAMS.values()), jobs)
+    tree.lend(tree)
+    return tree
+
+
+def worker(tree, work, number):
+    """A copy of the golden tree with its objects."""
+    own = Tree(os.path.join(work, f"worker-{number}"))
+    shutil.rmtree(own.path, ignore_errors=True)
+    shutil.copytree(tree.path, own.path, symlinks=True, ignore=shutil.ignore_patterns("subject", "out-*"))
+    own.lend(tree)
+    return own
