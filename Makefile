@@ -62,18 +62,24 @@ HOST_LIBS := -lssl -lcrypto -lz -lzstd -lcbor -ljansson
 all: libs programs
 
 help:
-	@echo 'make            libraries and programs into $(BUILD)/'
-	@echo 'make demo       a live guest in QEMU migrates into reference-dst, with proof'
-	@echo 'make test       all tests; SAN=1 under ASan and UBSan; CC=clang'
-	@echo 'make peers      fetch newer QEMU versions to test against'
-	@echo 'make clauses    which clauses of the spec no test names'
-	@echo 'make bench      speed of the codec beside memcpy'
-	@echo 'make spec       the specification as one HTML page'
-	@echo 'make install    into PREFIX=$(PREFIX)'
-	@echo 'make format     clang-format; make clean'
+	@echo 'make              libraries and programs into $(BUILD)/'
+	@echo 'make demo         live guests migrate, from QEMU and natively, with devices, with proof'
+	@echo 'make test         all tests; SAN=1 under ASan and UBSan; CC=clang'
+	@echo 'make test-vm      VFIO and vDPA judged by a real kernel in a virtual machine'
+	@echo 'make certify      the matrix of implementations, versions and features; a page of it'
+	@echo 'make vfio-matrix  every mix of switchover acknowledgements and devices'
+	@echo 'make selftest     planted bugs that the suite must catch'
+	@echo 'make peers        fetch newer QEMU versions to test against'
+	@echo 'make fuzz         all harnesses for FUZZ_TIME seconds; fuzz-smoke, fuzz-replay, fuzz-cover,'
+	@echo '                  fuzz-selftest, fuzz-speed (fuzz/README.md)'
+	@echo 'make clauses      which clauses of the spec no test names'
+	@echo 'make bench        speed of the codec, the wires, postcopy, VFIO and vDPA downtime'
+	@echo 'make spec         the specification as one HTML page'
+	@echo 'make install      into PREFIX=$(PREFIX)'
+	@echo 'make format       clang-format; make clean'
 
 # ---- packages: the targets for newcomers install what is missing before anything is built ----
-DEPS := $(patsubst %,build/.deps-%,$(filter demo test bench,$(MAKECMDGOALS)))
+DEPS := $(patsubst %,build/.deps-%,$(filter demo test test-vm bench,$(MAKECMDGOALS)))
 build/.deps-%: conformance/deps
 	@conformance/deps $*
 	@mkdir -p $(@D) && touch $@
@@ -186,6 +192,7 @@ $(foreach t,$(call tests,conformance/live),\
 -include conformance/vfio-sim/rules.mk
 -include $(filter-out conformance/vfio-sim/%,$(sort $(wildcard conformance/*/rules.mk)))
 include fuzz/fuzz.mk
+-include fuzz/qemu/rules.mk
 
 # Programs under test find the simulated devices beside them.
 test-programs: $(TEST_PROGRAMS) $(VFIO_SIM_SO)
@@ -198,8 +205,9 @@ clauses: ; @conformance/clauses
 spec: ; @spec/build-html $(BUILD)/spec.html
 
 # ---- installation ----
-MAN := $(patsubst %.md,$(BUILD)/man/%,$(notdir $(wildcard codec/tool/*.1.md reference-src/*.1.md reference-dst/*.1.md)))
-vpath %.1.md codec/tool reference-src reference-dst
+MAN_DIRS := codec/tool reference-src reference-dst conformance/runner
+MAN := $(patsubst %.md,$(BUILD)/man/%,$(notdir $(wildcard $(addsuffix /*.1.md,$(MAN_DIRS)))))
+vpath %.1.md $(MAN_DIRS)
 $(BUILD)/man/%: %.md
 	@mkdir -p $(@D)
 	$(Q)pandoc -s -t man $< -o $@
