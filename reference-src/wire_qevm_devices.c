@@ -5,11 +5,21 @@
 
 /* Sections of devices, and the end of the stream. */
 
+/* [SEC-5] Above all that the recorded guest's sections have. */
+static uint32_t id_of(const struct qevm *q, uint32_t device) {
+    const struct src_recorded *r = q->options.recorded;
+    uint32_t top = qevm_ram_id(q);
+    for (size_t i = 0; r && i < r->section_count; i++)
+        if (r->sections[i].about.id > top)
+            top = r->sections[i].about.id;
+    return top + device;
+}
+
 static struct vms_rec_section section_of(const struct qevm *q, uint32_t device) {
     for (size_t i = 0; i < q->options.device_count; i++) {
         const struct src_wire_device *d = &q->options.devices[i];
         if (d->number == device)
-            return (struct vms_rec_section){1 + device, d->instance, 1, VMS_SECTION_VFIO,
+            return (struct vms_rec_section){id_of(q, device), d->instance, 1, VMS_SECTION_VFIO,
                                             vms_str(d->idstr)};
     }
     return (struct vms_rec_section){0};
