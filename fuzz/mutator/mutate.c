@@ -261,7 +261,7 @@ static bool op_options(struct work *w) {
     if (!w->shape->options || w->size < w->shape->options)
         return false;
     uint8_t *at = w->buf + below(w, w->shape->options);
-    *at = any(w) & 1 ? (uint8_t)any(w) : (uint8_t)(*at ^ 1u << below(w, 8));
+    *at = (uint8_t)(any(w) & 1 ? any(w) : *at ^ 1u << below(w, 8));
     return true;
 }
 
