@@ -11,4 +11,4 @@ test-vm: $(TEST_VM_PROGRAMS) $(BUILD)/reference-src $(BUILD)/reference-dst
 	@conformance/test-vm/run $(BUILD)
 
 .PHONY: test-vm
-.SECONDARY: $(patsubst conformance/%.c,$(BUILD)/obj/conformance/%.o,$(wildcard conformance/test-vm/*_test.c))
+.SECONDARY: $(call objs,$(wildcard conformance/test-vm/*.c))
