@@ -30,7 +30,7 @@ static const struct {
       "<shut"}},
     {"recovery", {"+main",       "header", "config",     "return-path", "ping:1",  "<pong",
                   "advise",      "start",  "some-pages", "discard:5",   "package", "ping:4",
-                  "<runs",       "/",      "+main",      "recv-bitmap", "<bitmap", "command:9",
+                  "<asks",       "/",      "+main",      "recv-bitmap", "<bitmap", "command:9",
                   "<resume-ack", "rest",   "end",        "eof",         "<shut"}},
 };
 
@@ -58,6 +58,16 @@ static bool until(struct peer *p, unsigned type, unsigned times) {
     return times == 0;
 }
 
+/* Somebody asks for a page: the guest runs there (a PONG says less, REC-7). */
+static bool until_asked(struct peer *p) {
+    uint8_t payload[65536];
+    unsigned got;
+    do
+        got = answer(p, payload);
+    while (got && got != 3 && got != 4);
+    return got != 0;
+}
+
 static bool take_bitmap(struct peer *p) {
     uint8_t tail[24]; /* length, one word, end mark */
     return until(p, 5, 1) && peer_read(p, tail, sizeof tail);
@@ -76,6 +86,8 @@ static void wait_for(struct peer *p, const char *what) {
         got = until(p, 2, 1);
     else if (strcmp(what, "runs") == 0)
         got = until(p, 2, 2);
+    else if (strcmp(what, "asks") == 0)
+        got = until_asked(p);
     else if (strcmp(what, "bitmap") == 0)
         got = take_bitmap(p);
     else if (strcmp(what, "resume-ack") == 0)

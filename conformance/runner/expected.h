@@ -9,11 +9,12 @@
  *
  *   {"implementation": "qemu", "versions": "7.2..11.1", "role": "source", "case": PATTERN,
  *    "peer": PATTERN, "machine": PATTERN, "verdict": "FAIL" (or "TIMEOUT"), "message": TEXT,
- *    "reason": TEXT}
+ *    "reason": TEXT, "sometimes": true}
  *
  * Versions are one or a range, both ends included; role (any), peer (the other end's name), machine
  * and verdict may be left out. A cell that breaks as it says and shows the message is XFAIL; one
- * that breaks otherwise stays FAIL; one that does not break is XPASS: the entry is stale.
+ * that breaks otherwise stays FAIL; one that does not break is XPASS: the entry is stale. For a
+ * race of an implementation, "sometimes" makes it PASS.
  */
 
 /** A new reference; NULL with the reason (512 octets). No folder: an empty array. */

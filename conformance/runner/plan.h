@@ -13,12 +13,13 @@
  *                         "version": "7.2", "features": ["multifd", ...]}],
  *    "sanity": {"source": N, "destination": N, "source_machine": M, ..., "case": ID},
  *    "pairs": [{"source": N, "destination": N, "machine": M, "cases": [PATTERN],
- *               "through": ["direct", "relay"]}],
+ *               "through": ["direct", "relay"], "quick": [PATTERN]}],
  *    "subjects": [{"implementation": N, "machine": M, "cases": [PATTERN]}],
  *    "decoders": [{"implementation": N, "cases": [PATTERN]}]}
  *
  * An adapter is a program of the build folder, or a path relative to the profile ("./mine") or
  * absolute. A pattern is compared with a case's id and with its feature; '*' stands for anything.
+ * "quick" (ids) is what a quick run takes of a part; without it, the cases that say so themselves.
  *
  * A cell: {"id", "case", "kind" (of the case, or "probe"), "feature", "level", "clause", "seconds",
  * "source", "destination", "source_machine", "destination_machine" (of a pair), "subject",

@@ -81,6 +81,8 @@ void cert_run_probe(struct cert_rig *r) {
     int status = cert_exit(&e->process), want = unknown ? 127 : 1;
     if (status == 3)
         cert_result_is(r->result, CERT_SKIP, "%s: it cannot be run here", e->process.name);
+    else if (status == 127 && !unknown)
+        cert_result_is(r->result, CERT_UNSUPPORTED, "%s has not got this role", e->process.name);
     else if (status != want)
         cert_result_is(r->result, CERT_FAIL, "%s: exit status %d, not %d: %s", e->process.name,
                        status, want,

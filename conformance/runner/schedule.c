@@ -94,7 +94,7 @@ static void tell(const struct state *t, const json_t *line) {
 static void learn(struct state *t, const json_t *line) {
     enum cert_verdict v = cert_result_verdict(line);
     bool probe = strcmp(cert_str(line, "kind"), "probe") == 0;
-    if (probe && v != CERT_PASS)
+    if (probe && v != CERT_PASS && v != CERT_UNSUPPORTED)
         (void)json_object_set(t->distrusted, cert_str(line, "subject"),
                               v == CERT_SKIP ? json_false() : json_true());
     if (cert_true(line, "sanity") && cert_verdict_is_bad(v) &&

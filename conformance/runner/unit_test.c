@@ -141,3 +141,13 @@ Test(certify_unit, plan_order) {
     cr_expect_eq(json_array_size(plan), 7u);
     json_decref(plan);
 }
+
+/* A part's own list counts, not what the cases say. */
+Test(certify_unit, a_part_chooses_what_a_quick_run_takes) {
+    json_t *plan = plan_of("{\"implementations\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"pairs\":["
+                           "{\"source\":\"a\",\"destination\":\"b\",\"quick\":[\"SRC-9.*\"]}]}",
+                           CASES, true);
+    cr_assert_eq(json_array_size(plan), 4u);
+    cr_expect_str_eq(id(plan, 3), "SRC-9.1/a/b");
+    json_decref(plan);
+}

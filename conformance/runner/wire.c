@@ -56,7 +56,10 @@ static void dialect_of(const struct cert_rig *r, char *out, size_t size) {
     const char *v = cert_str(s->implementation, "version");
     v = *v ? v : cert_str(d->implementation, "version");
     const char *m = machine_version(s->machine);
-    (void)snprintf(out, size, *v ? "qemu=%s%s%s" : "", v, m ? ",machine=" : "", m ? m : "");
+    if (!*v)
+        *out = 0;
+    else
+        (void)snprintf(out, size, "qemu=%s%s%s", v, m ? ",machine=" : "", m ? m : "");
 }
 
 struct words {

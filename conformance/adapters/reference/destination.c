@@ -52,6 +52,17 @@ static void add_all(struct reference *r) {
     json_decref(p);
 }
 
+/* [REC-7] A cut before POSTCOPY_RUN is none that can be recovered; it goes on listening by itself.
+ */
+static void note_cut(struct reference *r) {
+    if (ref_wait_log(r, " s  postcopy "))
+        kit_mark(&r->kit, "postcopy");
+    if (ref_wait_log(r, "waiting for a new connection")) {
+        kit_mark(&r->kit, "paused");
+        kit_mark(&r->kit, "recovering");
+    }
+}
+
 enum kit_exit ref_destination(struct reference *r) {
     const char *fault = cert_str(json_object_get(r->kit.body, "fault"), "kind");
     ref_word(r, "%s/reference-dst", r->kit.build);
@@ -66,11 +77,8 @@ enum kit_exit ref_destination(struct reference *r) {
     if (strncmp(r->kit.uri, "file:", 5) != 0 && !ref_wait_log(r, "listening on "))
         return ref_end(r, ref_wait(r));
     kit_mark(&r->kit, "ready");
-    if (strcmp(fault, "cut-postcopy") == 0) { /* it goes on listening by itself */
-        kit_mark(&r->kit, "postcopy");
-        kit_mark(&r->kit, "paused");
-        kit_mark(&r->kit, "recovering");
-    }
+    if (strcmp(fault, "cut-postcopy") == 0)
+        note_cut(r);
     if (strcmp(fault, "swallow-shut") == 0 && ref_wait_log(r, "completed in"))
         kit_mark(&r->kit, "handed");
     int status = ref_wait(r);

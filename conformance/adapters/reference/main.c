@@ -8,7 +8,8 @@
 static const char *const features[] = {
     "precopy",    "multifd", "zlib",   "zstd",         "postcopy", "preempt",     "recovery",
     "mapped-ram", "tls",     "vfio",   "vfio-multifd", "vdpa",     "return-path", "switchover-ack",
-    "main",       "xbzrle",  "native", "seal",         "pack",     "relay",       NULL};
+    "main",       "xbzrle",  "native", "seal",         "pack",     "relay",       "settings",
+    "timeout",    NULL};
 
 /* What these programs read, but do not write. */
 static const char *const not_as_source[] = {"zlib", "zstd", "xbzrle", "mapped-ram", NULL};
