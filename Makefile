@@ -197,7 +197,7 @@ include fuzz/fuzz.mk
 # Programs under test find the simulated devices beside them.
 test-programs: $(TEST_PROGRAMS) $(VFIO_SIM_SO)
 
-test: all test-programs $(BUILD)/record-stream $(BUILD)/mkguest
+test: all test-programs $(BUILD)/record-stream $(BUILD)/mkguest $(CERTIFY_PROGRAMS)
 	@conformance/run-tests $(BUILD)
 
 peers: ; @conformance/peers/fetch 10.0 11.1
