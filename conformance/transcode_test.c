@@ -235,14 +235,11 @@ static const struct capture CAPTURES[] = {
 };
 
 static const char *captures(void) {
-    static const char *const places[] = {"../shared/captures", "/work/shared/captures"};
+    static const char beside[] = "../shared/captures";
     const char *set = getenv("VMS_CAPTURES");
     if (set)
         return set;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (access(places[i], R_OK) == 0)
-            return places[i];
-    return NULL;
+    return access(beside, R_OK) == 0 ? beside : NULL;
 }
 
 /* The octets of a capture; the caller frees them. */
