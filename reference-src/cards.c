@@ -58,7 +58,12 @@ enum vms_code src_cards_check(struct src_cards *c, struct vms_error *err) {
     return c->cards ? vms_vm_cards_check(c->cards, err) : VMS_OK;
 }
 
-void src_cards_free(struct src_cards *c) {
+void src_cards_detach(struct src_cards *c) {
     src_vdpa_free(c->vdpa);
+    c->vdpa = NULL;
+}
+
+void src_cards_free(struct src_cards *c) {
+    src_cards_detach(c);
     vms_vm_cards_free(c->cards);
 }

@@ -25,6 +25,8 @@ enum vms_code src_cards_start(struct src_cards *cards, const struct src_options 
                               struct vms_dirty *tracker, struct vms_error *err);
 /** The stopped guest's cards are as their drivers want them. */
 enum vms_code src_cards_check(struct src_cards *cards, struct vms_error *err);
+/** Frees the devices, which wrap the guest that others may wrap below them; before those. */
+void src_cards_detach(struct src_cards *cards);
 void src_cards_free(struct src_cards *cards);
 
 #endif

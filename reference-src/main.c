@@ -244,8 +244,10 @@ static void clean_up(struct program *p) {
     src_session_free(p->session);
     if (p->dirty.ops)
         p->dirty.ops->free(p->dirty.ctx);
-    src_cards_free(&p->cards);
+    /* Each wraps the guest of the one below it. */
+    src_cards_detach(&p->cards);
     src_vfio_free(p->vfio);
+    src_cards_free(&p->cards);
     src_replay_free(p->replay);
     src_recorded_free(p->recorded);
     vms_vm_free(p->vm);
