@@ -50,10 +50,11 @@ static void take_window(struct src_bandwidth *b, uint64_t per_second) {
 }
 
 /*
- * What leaves while nothing more is given comes out of queues: a window that is mostly such time
- * says nothing about the link, and the others count as a whole. Time in which the limit held us
- * back counts: the switchover may not use more than the limit either. Before there is any measure
- * such a window has to do, without the time.
+ * [ENG-18] What leaves while nothing more is given comes out of queues: over the whole time it is
+ * the least that the link carries, so it raises the measure and never lowers it. Time in which the
+ * limit held us back counts: the switchover may not use more than the limit either. Before there is
+ * any measure such a window has to do, without the time. Little goes into buffers: a window that
+ * would raise the measure goes on until it was more.
  */
 void src_bandwidth_measure(struct src_bandwidth *b, uint64_t now_ns) {
     if (b->resting)
@@ -63,10 +64,12 @@ void src_bandwidth_measure(struct src_bandwidth *b, uint64_t now_ns) {
     if (whole < SRC_WINDOW_NS || !b->bytes)
         return;
     bool resting = b->idle > whole / 2;
-    uint64_t busy = !resting ? whole : whole > b->idle ? whole - b->idle : 1;
-    uint64_t now = scale(b->bytes, SRC_NS, busy);
-    bool flatters = b->bytes < SRC_LITTLE && now > b->measured; /* it went into buffers */
-    if (!b->measured || !(flatters || resting))
+    uint64_t busy = whole > b->idle ? whole - b->idle : 1;
+    uint64_t now = scale(b->bytes, SRC_NS, resting && !b->measured ? busy : whole);
+    bool raises = now > b->measured;
+    if (b->measured && raises && b->bytes < SRC_LITTLE)
+        return;
+    if (!b->measured || raises || !resting)
         take_window(b, now);
     b->since = now_ns;
     b->bytes = b->idle = 0;

@@ -8,7 +8,7 @@
 enum {
     SRC_WINDOW_NS = 100 * 1000 * 1000,
     SRC_WINDOWS = 4,      /* that count */
-    SRC_LITTLE = 1 << 20, /* bytes: a window with less does not raise what was measured */
+    SRC_LITTLE = 1 << 20, /* bytes: with less no window raises what was measured */
     SRC_NS = 1000 * 1000 * 1000,
 };
 

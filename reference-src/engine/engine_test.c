@@ -436,6 +436,37 @@ Test(source_engine, bandwidth_is_the_least_of_four_windows) {
     cr_assert_eq(src_engine_figures(&e)->bandwidth, 400 << 20);
 }
 
+/* Windows of 100 ms: at first there is nothing to send for that long, then so many bytes leave. */
+static void windows(struct src_bandwidth *b, uint64_t *at, unsigned n, uint64_t bytes,
+                    unsigned rest_ms) {
+    while (n--) {
+        if (rest_ms)
+            src_bandwidth_idle(b, *at);
+        src_bandwidth_measure(b, *at + rest_ms * UINT64_C(1000000));
+        *at += 100 * UINT64_C(1000000);
+        src_bandwidth_sent(b, *at, bytes, bytes);
+    }
+}
+
+/* [ENG-18] After a stall, the switchover of a guest that writes little must not wait for ever. */
+Test(source_engine, bandwidth_recovers_from_a_stall) {
+    struct src_bandwidth b;
+    uint64_t at = 1000;
+    src_bandwidth_init(&b, 0, at);
+    windows(&b, &at, 3, 20 << 20, 0);
+    windows(&b, &at, 1, 20 << 10, 0);
+    cr_assert_eq(b.measured, 200 << 10);
+    windows(&b, &at, 4, 3 << 20, 80);
+    cr_assert_eq(b.measured, 30 << 20);
+    windows(&b, &at, 9, 2 << 20, 80); /* it may be all there was */
+    cr_assert_eq(b.measured, 30 << 20);
+    windows(&b, &at, 1, 20 << 10, 0);
+    windows(&b, &at, 3 * 4, 256 << 10, 80);
+    cr_assert_eq(b.measured, 200 << 10); /* four of 1 MiB each raise it */
+    windows(&b, &at, 4, 256 << 10, 80);
+    cr_assert_eq(b.measured, 2560 << 10);
+}
+
 /* [ENG-29] */
 Test(source_engine, queues_and_round_trips_count) {
     struct src_config c = config(true);
