@@ -84,9 +84,15 @@ enum vms_code vms_uffd_register(int fd, void *start, uint64_t len, unsigned mode
     return VMS_OK;
 }
 
+/*
+ * [HOST-17] The kernel wakes by itself only where faults of missing pages were reported, and before
+ * it locks the mapping: who faults in between (under the lock of its mapping alone, since 6.6)
+ * would wait for ever. Behind it nobody can begin to wait any more.
+ */
 void vms_uffd_unregister(int fd, void *start, uint64_t len) {
     struct uffdio_range range = range_of(start, len);
     (void)ioctl(fd, UFFDIO_UNREGISTER, &range);
+    (void)ioctl(fd, UFFDIO_WAKE, &range);
 }
 
 static struct vms_uffd_fault fault_of(const struct uffd_msg *msg) {

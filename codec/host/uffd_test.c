@@ -218,6 +218,29 @@ Test(uffd, write_protect) {
     }
 }
 
+/* [HOST-17] Unregistering lets everybody go on, whatever they wait for: the kernel by itself wakes
+ * none of those that wait to write. */
+Test(uffd, unregister_wakes) {
+    for (size_t k = 0; k < MEMORY_KIND_COUNT; k++) {
+        struct rig r;
+        struct toucher writer;
+        uint64_t size = MEMORY_KINDS[k].page_size;
+        if (!(vms_uffd_features() & UFFD_FEATURE_WP_HUGETLBFS_SHMEM)) {
+            skip_without("write protection of shared memory");
+            return;
+        }
+        if (!rig_open(&r, &MEMORY_KINDS[k], VMS_UFFD_WP))
+            return;
+        memcpy(r.block.memory, r.data, r.block.length);
+        cr_assert_eq(vms_uffd_protect(r.fd, page_at(&r, 2), size, true), VMS_UFFD_DONE);
+        touch_start(&writer, page_at(&r, 2), true);
+        (void)next_fault(&r);
+        vms_uffd_unregister(r.fd, r.block.memory, r.block.length);
+        cr_assert_eq(touch_end(&writer), 99);
+        rig_close(&r);
+    }
+}
+
 /* Waiting ends in time and when it is cancelled, also while faults are there. */
 Test(uffd, waiting) {
     struct rig r;
