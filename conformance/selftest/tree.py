@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Copies of the source tree that are built: one without a bug, one for each worker."""
 
+import filecmp
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ SKIPPED = {".git", "build", "__pycache__", "corpus"}
 # What a bug can be in, and what the suite runs against it.
 SUBJECTS = ["reference-src", "reference-dst", "adapter-codec"]
 # Judges: always those without a bug.
-JUDGES = ["certify", "certify-peer", "adapter-reference", "vfio-sim.so"]
+JUDGES = ["certify", "certify-peer", "adapter-reference", "vmstream", "vfio-sim.so"]
 # Programs of the suite that have the codec and the engines in them.
 PROGRAMS = {
     "vectors": "tests/vectors",
@@ -18,8 +19,11 @@ PROGRAMS = {
     "integrity": "tests/integrity",
     "integrity-forged": "tests/integrity-forged",
     "sim": "sim",
-    "native-pair": "tests/native-pair",  # the slowest
+    "native-pair": "tests/native-pair",
 }
+# Not optimised, without warnings (a bug may well leave a variable unused), and without symbols: what has
+# no bug in it is then the same, octet for octet, as in the tree without one.
+MAKE = ["make", "-s", "BUILD=build", "OPT=-O0", "WARN=-w", "LDFLAGS=-pthread -s"]
 
 
 class BuildFailed(Exception):
@@ -29,14 +33,15 @@ class BuildFailed(Exception):
 def files_below(root):
     for folder, folders, names in os.walk(root):
         folders[:] = [d for d in folders if d not in SKIPPED]
+        names += [d for d in folders if os.path.islink(os.path.join(folder, d))]
         for name in names:
             yield os.path.relpath(os.path.join(folder, name), root)
 
 
 def same(a, b):
-    if not os.path.exists(b):
+    if not os.path.lexists(b):
         return False
-    x, y = os.stat(a), os.stat(b)
+    x, y = os.lstat(a), os.lstat(b)
     return x.st_size == y.st_size and x.st_mtime_ns == y.st_mtime_ns
 
 
@@ -45,10 +50,12 @@ def sync(source, target):
     wanted = set(files_below(source))
     for name in wanted:
         a, b = os.path.join(source, name), os.path.join(target, name)
-        if not os.path.exists(a) or same(a, b):
+        if not os.path.lexists(a) or same(a, b):
             continue
         os.makedirs(os.path.dirname(b), exist_ok=True)
-        shutil.copy2(a, b)
+        if os.path.lexists(b):
+            os.remove(b)
+        shutil.copy2(a, b, follow_symlinks=False)
     for name in set(files_below(target)) - wanted:
         os.remove(os.path.join(target, name))
 
@@ -61,11 +68,14 @@ class Tree:
 
     def make(self, names, jobs=1):
         targets = ["build/" + n for n in names]
-        # Not optimised, without warnings: a bug may well leave a variable unused.
-        args = ["make", "-s", f"-j{jobs}", "BUILD=build", "OPT=-O0", "WARN=-w", *targets]
-        r = subprocess.run(args, cwd=self.path, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        r = subprocess.run([*MAKE, f"-j{jobs}", *targets], cwd=self.path, stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True)
         if r.returncode:
             raise BuildFailed((r.stderr or r.stdout)[-2000:])
+
+    def differs(self, golden, name):
+        """Has the bug come into this program?"""
+        return not filecmp.cmp(os.path.join(self.build, name), os.path.join(golden.build, name), shallow=False)
 
     def lend(self, golden):
         """A build folder for certify: the subjects of this tree, the judges of the other."""
@@ -95,7 +105,7 @@ def golden(root, work, jobs):
 
 
 def worker(tree, work, number):
-    """A copy of the golden tree with its objects."""
+    """A copy of the golden tree with its objects; what was built is older than what is planted."""
     own = Tree(os.path.join(work, f"worker-{number}"))
     shutil.rmtree(own.path, ignore_errors=True)
     shutil.copytree(tree.path, own.path, symlinks=True, ignore=shutil.ignore_patterns("subject", "out-*"))
