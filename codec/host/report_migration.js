@@ -78,6 +78,14 @@ function marks() {
   }
   return rows.slice(0, 8).map(r => lane('', r.nodes, 'marks'));
 }
+// What happened to one lane, on it.
+const TICKS = {'initial data': '\u25b8', ack: '\u2713', reinit: '\u21bb'};
+function ticks(index) {
+  return T.events.filter(e => e.lane === index && TICKS[e.event] && e.at_us >= range[0] && e.at_us <= range[1])
+    .map(e => el('div', {class: 'tick', title: `${e.event}${e.value ? ' ' + e.value : ''} at ${micros(e.at_us)}`,
+      style: `left:${percent(e.at_us)}%`}, TICKS[e.event]));
+}
+const hasTicks = () => T.events.some(e => e.lane !== undefined && TICKS[e.event]);
 function laneSpan(l) {
   const first = {at_us: l.at_us, state: 'open'};
   return l.states.length && l.states[0].at_us <= l.at_us ? l.states : [first, ...l.states];
@@ -85,7 +93,7 @@ function laneSpan(l) {
 function lanes() {
   const box = el('div', {class: 'lanes'});
   plots.push(() => box.replaceChildren(...marks(), lane('phase', bands(T.phases, T.end_us)),
-    ...T.lanes.map(l => lane(l.name, bands(laneSpan(l), T.end_us)))));
+    ...T.lanes.map((l, i) => lane(l.name, [...bands(laneSpan(l), T.end_us), ...ticks(i)]))));
   return box;
 }
 
@@ -279,7 +287,8 @@ page(`Migration: ${report.end || report.program || ''}`,
     T.started_unix_s && new Date(T.started_unix_s * 1000).toISOString().slice(0, 19) + 'Z'].filter(x => x).join(' · '),
   head(), failure(),
   el('section', {}, rangeButtons(), el('h2', {}, 'Timeline'), lanes(), ...timePlots(), ...lanePlots(),
-    el('p', {class: 'caption'}, 'Shaded: the guest runs at neither end. Dotted: events.')),
+    el('p', {class: 'caption'}, 'Shaded: the guest runs at neither end. Dotted: events.' + (hasTicks() ?
+      ' On the lanes of devices: \u25b8 all initial data sent, \u2713 acknowledged, \u21bb new initial data (REINIT).' : ''))),
   ...Object.entries(report.latencies || {}).map(([name, h]) => latency(name, h)),
   el('div', {class: 'two'}, section('Phases', phaseTable()), section('Facts', table(['<', '<'], [...flat(report.facts, ''), ...flat(report.dialect, 'dialect.'), ...flat(report.timings, '').filter(([k]) => !k.endsWith('_us'))]))),
   section('Channels and devices', laneTable()),
