@@ -103,14 +103,22 @@ void link_fail(struct vms_native_link *l, const struct vms_error *why) {
     pthread_mutex_unlock(&l->mutex);
 }
 
+/*
+ * In a hand-over only the answer counts, and one that repeats what was acknowledged tells nothing:
+ * a source that knows it goes.
+ */
+static bool matters(const struct vms_native_link *l, const struct link_frame *f) {
+    return l->config.handover ? link_is_answer(f) && !link_was_told(l, f)
+                              : f->type >= VMS_NATIVE_START;
+}
+
 /* One whose ACK came before its sender took note that it was sent counts as acknowledged. */
 static bool ours_unacknowledged(const struct vms_native_link *l) {
     bool resumes = l->session.agreement.features & VMS_FEATURE_RESUME;
     for (uint32_t i = 0; i < l->channel_count; i++) {
         uint64_t sequence = l->channels[i].head_sequence;
         for (const struct link_frame *f = l->channels[i].head; f; f = f->next, sequence++)
-            if (f->type >= VMS_NATIVE_START &&
-                (resumes ? sequence >= l->accounts[i].out_acked : !f->sent))
+            if (matters(l, f) && (resumes ? sequence >= l->accounts[i].out_acked : !f->sent))
                 return true;
     }
     return false;
@@ -122,15 +130,15 @@ static bool has_all(const struct vms_native_link *l) {
            vms_session_end_status(&l->session) == VMS_END_COMPLETE;
 }
 
-/* [RSM-14] Where a source can come back it does, until it knows that END has arrived. */
-static bool wants_farewell(const struct vms_native_link *l) {
+bool link_wants_farewell(const struct vms_native_link *l) {
     return l->config.handover && l->session.agreement.features & VMS_FEATURE_RESUME;
 }
 
 /* The destination's good end: all has come, all of ours has arrived, and the source has gone. */
 static bool is_goodbye(const struct vms_native_link *l) {
-    return l->closing || ((l->settled || !l->config.handover) && has_all(l) &&
-                          !ours_unacknowledged(l) && (l->farewell_heard || !wants_farewell(l)));
+    return l->closing ||
+           ((l->settled || !l->config.handover) && has_all(l) && !ours_unacknowledged(l) &&
+            (l->farewell_heard || !link_wants_farewell(l)));
 }
 
 static void say_goodbye(struct vms_native_link *l) {
@@ -147,7 +155,6 @@ static bool lose(struct vms_native_link *l, const struct vms_error *why) {
         (void)vms_session_event(&l->session, VMS_SES_EV_CUT);
         l->lost_at = link_now_ms();
         l->cut = *why;
-        l->farewell = 0;
     }
     link_drop_conns(l);
     if (!(l->session.agreement.features & VMS_FEATURE_RESUME))
@@ -205,7 +212,7 @@ static struct due what_is_due(struct vms_native_link *l) {
              vms_session_alive(&l->session, (uint64_t)now, l->config.keepalive_ms, &wait) ==
                  VMS_ALIVE_PING;
     d.ping_value = (uint64_t)link_now_us();
-    if (!l->farewell && wants_farewell(l) && has_all(l)) {
+    if (!l->farewell && link_wants_farewell(l) && has_all(l)) {
         d.ack = d.ping = true; /* in this order */
         l->farewell = d.ping_value;
     }

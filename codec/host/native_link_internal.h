@@ -125,8 +125,10 @@ struct vms_native_link {
     bool ack_now, pong_due;
     uint64_t pong;
     uint64_t farewell; /* PING behind the acknowledgement of END (RSM-14); 0: none yet */
-    bool farewell_heard;
-    uint32_t idle_frames; /* received and not acknowledged */
+    bool farewell_heard, farewell_due; /* its PONG; at the source: PING has come */
+    uint32_t told_type, told_len;      /* the answer that was acknowledged last; type 0: none */
+    uint8_t told[32];                  /* its body */
+    uint32_t idle_frames;              /* received and not acknowledged */
     int64_t ping_at, ack_at;
     struct vms_native_link_stats stats;
     _Atomic uint64_t bytes_in, bytes_out;
@@ -136,6 +138,8 @@ struct vms_native_link {
 
 /* ---- native_link.c ---- */
 int64_t link_now_ms(void);
+/* [RSM-14] Where a source can come back it does, until it knows that END has arrived. */
+bool link_wants_farewell(const struct vms_native_link *l);
 int64_t link_now_us(void);
 struct timespec link_after_ms(int ms);
 void *link_ticker(void *link);
@@ -210,6 +214,10 @@ enum vms_code link_connect(struct vms_native_link *link, uint16_t channel, struc
 
 /* ---- native_link_send.c ---- */
 /* Sets the header's type and length of bulk. lasts: bulk stays where it is (RSM-13); else it is
+/* The destination's last word in a hand-over, RUNNING or NOT_STARTED. */
+bool link_is_answer(const struct link_frame *f);
+/* The peer has acknowledged one that says the same. With mutex. */
+bool link_was_told(const struct vms_native_link *l, const struct link_frame *f);
  * copied. To be freed with free(). */
 struct link_frame *link_frame_new(uint32_t type, struct vms_native_frame *frame,
                                   const struct vms_slice *bulk, size_t count, bool lasts,

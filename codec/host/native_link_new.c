@@ -218,13 +218,23 @@ static void shut_and_wait(struct vms_native_link *l, uint32_t channels, int ms) 
         rc = pthread_cond_timedwait(&l->changed, &l->mutex, &until);
 }
 
+/* [RSM-14] With mutex: what is cut meanwhile comes back, for so long. */
+static void await_farewell(struct vms_native_link *l) {
+    struct timespec until = link_after_ms(LINK_CLOSE_MS);
+    int rc = 0;
+    while (rc == 0 && link_wants_farewell(l) && l->end_place && !l->farewell_due && !l->failed)
+        rc = pthread_cond_timedwait(&l->changed, &l->mutex, &until);
+}
+
 void vms_native_link_close(struct vms_native_link *l) {
     struct vms_native_frame ack = {.header.type = VMS_NATIVE_ACK};
     struct vms_native_frame pong = {.header.type = VMS_NATIVE_PONG};
     pthread_mutex_lock(&l->mutex);
     bool source = l->config.role == VMS_ROLE_SOURCE;
+    if (source && !l->over)
+        await_farewell(l);
     bool polite = source && link_is_up(l) && !l->failed && !l->over;
-    bool owes = l->pong_due;
+    bool owes = l->pong_due || l->farewell_due; /* who is about to say it may come too late */
     pong.u.value = l->pong;
     l->pong_due = false;
     pthread_mutex_unlock(&l->mutex);

@@ -64,13 +64,15 @@ static enum vms_code act(struct link_conn *c, struct vms_error *err) {
     case VMS_NATIVE_REKEY: return on_rekey(c, err);
     case VMS_NATIVE_END: return on_end(c, err);
     case VMS_NATIVE_PONG:
-        l->farewell_heard |= l->farewell && f->u.value == l->farewell;
+        l->farewell_heard |= l->farewell && f->u.value >= l->farewell; /* or a later one's */
         on_pong(l, f->u.value);
         return VMS_OK;
     case VMS_NATIVE_PING:
         l->pong_due = true;
         l->pong = f->u.value;
         pthread_cond_signal(&l->work);
+        l->farewell_due |= l->end_place && l->accounts[0].out_acked >= l->end_place;
+        pthread_cond_broadcast(&l->changed);
         return VMS_OK;
     default: return VMS_OK;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/native_link_internal.h"
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Frames that are sent, and kept until they are acknowledged (RSM-1). A frame's sequence follows
@@ -14,9 +15,26 @@ uint64_t link_frame_size(const struct link_frame *f) {
     return sizeof *f + f->body_len + f->bulk_len;
 }
 
+bool link_is_answer(const struct link_frame *f) {
+    return f->type == VMS_NATIVE_RUNNING || f->type == VMS_NATIVE_NOT_STARTED;
+}
+
+bool link_was_told(const struct vms_native_link *l, const struct link_frame *f) {
+    return l->told_type == f->type && l->told_len == f->body_len &&
+           memcmp(l->told, f->body, f->body_len) == 0;
+}
+
+static void note_told(struct vms_native_link *l, const struct link_frame *f) {
+    if (!link_is_answer(f) || f->body_len > sizeof l->told)
+        return;
+    l->told_type = f->type;
+    l->told_len = (uint32_t)f->body_len;
+    memcpy(l->told, f->body, f->body_len);
+}
+
 void link_append(struct vms_native_link *l, uint16_t channel, struct link_frame *f) {
     struct link_channel *ch = &l->channels[channel];
-    l->settled |= f->type == VMS_NATIVE_RUNNING || f->type == VMS_NATIVE_NOT_STARTED;
+    l->settled |= link_is_answer(f);
     f->prev = ch->tail;
     f->next = NULL;
     if (ch->tail)
@@ -49,6 +67,8 @@ void link_insert_before(struct vms_native_link *l, struct link_channel *ch, stru
 static void pop(struct vms_native_link *l, uint16_t channel) {
     struct link_channel *ch = &l->channels[channel];
     struct link_frame *f = ch->head;
+    if (ch->head_sequence < l->accounts[channel].out_acked)
+        note_told(l, f);
     ch->head = f->next;
     if (ch->head)
         ch->head->prev = NULL;
