@@ -237,7 +237,8 @@ enum vms_code link_resume_source(struct vms_native_link *l, struct vms_error *er
     for (uint16_t i = 0; code == VMS_OK && i < l->channel_count; i++)
         if (conns[i])
             install(l, conns[i]);
-    for (uint16_t i = 0; code == VMS_OK && i < l->channel_count; i++)
+    /* [RSM-16] The main channel last: END waits until all that it lists is sent again. */
+    for (uint32_t i = l->channel_count; code == VMS_OK && i-- > 0;)
         if (conns[i])
             link_start_replay(l, i);
     pthread_mutex_unlock(&l->attaching);

@@ -187,6 +187,14 @@ static bool epoch_is_stale(const struct vms_session *s, const struct vms_native_
     return epoch <= higher(s->peer_epoch, FIRST_EPOCH) || epoch == UINT32_MAX;
 }
 
+/* [RSM-16] What END has listed and is not here comes again in another epoch. */
+static void expect_again(struct vms_session *s) {
+    for (uint32_t i = 1; s->end_known && i < s->channel_count; i++) {
+        struct vms_session_channel *c = &s->channels[i];
+        c->end_resumed |= c->end_listed && c->in_next < c->end_next;
+    }
+}
+
 static enum vms_session_action on_resume(struct vms_session *s,
                                          const struct vms_native_frame *frame,
                                          enum vms_session_action action) {
@@ -202,6 +210,7 @@ static enum vms_session_action on_resume(struct vms_session *s,
             s->channels[i].out_acked = wanted(r, i);
     s->epoch = answer ? r->epoch : higher(r->epoch, vms_session_next_epoch(s));
     s->peer_epoch = higher(s->peer_epoch, r->epoch);
+    expect_again(s);
     return action;
 }
 
@@ -217,6 +226,7 @@ static enum vms_session_action on_end(struct vms_session *s, const struct vms_na
         c->end_listed = true;
         c->end_next = e->sent[i].next;
         c->end_epoch = e->sent[i].epoch;
+        c->end_resumed = false;
     }
     s->end_known = true;
     const struct vms_session_channel *own = &s->channels[0];
@@ -234,7 +244,7 @@ enum vms_session_end vms_session_end_status(const struct vms_session *session) {
     for (uint32_t i = 1; i < session->channel_count; i++) {
         const struct vms_session_channel *c = &session->channels[i];
         uint64_t sent = c->end_listed ? c->end_next : 0;
-        bool same_epoch = !c->in_next || c->in_epoch == c->end_epoch;
+        bool same_epoch = !c->in_next || c->end_resumed || c->in_epoch == c->end_epoch;
         if (c->in_next > sent || (c->in_open && !c->end_listed) ||
             (c->in_next == sent && !same_epoch))
             return VMS_END_WRONG;

@@ -359,6 +359,35 @@ Test(account, a_channel_behind_end) {
     cr_assert_eq(p.s.error.code, VMS_E_SESSION_END);
 }
 
+/* [RSM-16] END has come, and of channel 1 not all: that comes again in the epoch of the resumption.
+ */
+Test(account, resumed_behind_end) {
+    for (int resumed = 0; resumed < 2; resumed++) {
+        struct vms_native_sent sent[] = {{0, 2, 1}, {1, 4, 1}, {2, 2, 1}};
+        struct pair p;
+        open_pair(&p, VMS_ROLE_DESTINATION);
+        receive_data(&p, 0, 2, 0);
+        receive_data(&p, 1, 2, 0);
+        receive_data(&p, 2, 2, 0);
+        cr_assert_eq(end(&p, sent, 3), VMS_SES_DO_NOTHING);
+        struct vms_native_frame f = resume(VMS_NATIVE_RESUME, 2, NULL, 0);
+        if (resumed)
+            cr_assert_eq(receive(&p, &f), VMS_SES_DO_SEND_RESUMED, "%s", p.s.error.message);
+        if (resumed)
+            vms_session_sent(&p.s, &(struct vms_native_frame){.header.type = VMS_NATIVE_RESUMED},
+                             0);
+        cr_assert_eq(vms_session_end_status(&p.s), VMS_END_WAITING);
+        for (uint64_t n = 2; n < 4; n++) {
+            f = numbered(VMS_NATIVE_OPAQUE, 1, 2, n);
+            (void)receive(&p, &f);
+        }
+        cr_assert_eq(vms_session_end_status(&p.s), resumed ? VMS_END_COMPLETE : VMS_END_WRONG);
+        f = numbered(VMS_NATIVE_OPAQUE, 2, 2, 2); /* nothing goes on behind END all the same */
+        (void)receive(&p, &f);
+        cr_assert_eq(p.s.error.code, VMS_E_SESSION_END);
+    }
+}
+
 /* The epoch in END is that of the frame before, also when END is sent anew. */
 Test(account, end_anew) {
     struct vms_native_sent sent[4];

@@ -112,6 +112,7 @@ struct vms_session_channel {
     bool end_listed;
     uint64_t end_next;
     uint32_t end_epoch;
+    bool end_resumed; /* what it lists comes again, in other epochs (RSM-16) */
 };
 
 struct vms_session {
