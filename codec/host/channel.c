@@ -63,6 +63,7 @@ static void set_flags(struct vms_channel *channel) {
 
 static void destroy(struct vms_channel *channel) {
     vms_tls_free(channel->tls);
+    vms_lender_close(&channel->lender);
     vms_cancel_free(channel->wake);
     free(channel->name);
     free(channel);

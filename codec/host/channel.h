@@ -99,6 +99,15 @@ enum vms_code vms_channel_write_all(struct vms_channel *channel, struct vms_slic
 enum vms_code vms_channel_writev_all(struct vms_channel *channel, const struct iovec *iov,
                                      int count, struct vms_error *err);
 
+/**
+ * As vms_channel_write_all(), but where the kernel can (UNIX sockets, found out at run time) it
+ * reads the bytes where they lie, as late as when the peer reads them: *lent. They must not change
+ * then before the peer has said that it has them, whatever is returned and even if the channel is
+ * closed. They may be unmapped: their pages live on. Worth it from some ten thousand bytes on.
+ */
+enum vms_code vms_channel_lend_all(struct vms_channel *channel, struct vms_slice data, bool *lent,
+                                   struct vms_error *err);
+
 enum vms_channel_end {
     VMS_CHANNEL_OPEN,  /* the end has not been read yet */
     VMS_CHANNEL_ENDED, /* in good order: end of file, FIN, or close_notify with TLS */

@@ -5,6 +5,7 @@
 /* Shared by channel*.c and listener.c only. */
 
 #include "host/channel.h"
+#include "host/lend.h"
 #include "host/tls.h"
 
 #include <stdatomic.h>
@@ -24,6 +25,7 @@ struct vms_channel {
     pid_t pid;     /* exec: of the shell, 0: none */
     char *name;
     struct vms_tls *tls;
+    struct vms_lender lender; /* the writing thread's */
     bool handshake_done;
     int open_timeout_ms;
     const struct vms_cancel *cancel;

@@ -305,3 +305,29 @@ enum vms_code vms_channel_write_all(struct vms_channel *channel, struct vms_slic
     struct iovec iov = {(void *)(uintptr_t)data.ptr, data.len};
     return vms_channel_writev_all(channel, &iov, 1, err);
 }
+
+/* --- lending --- */
+
+enum vms_code vms_channel_lend_all(struct vms_channel *channel, struct vms_slice data, bool *lent,
+                                   struct vms_error *err) {
+    vms_deadline deadline = vms_deadline_in(atomic_load(&channel->write_timeout_ms));
+    enum vms_code code = ready_to_write(channel, err);
+    enum vms_io io = VMS_IO_OK;
+    *lent = false;
+    while (code == VMS_OK && data.len > 0 && channel->kind == CHANNEL_SOCKET) {
+        size_t n = 0;
+        io = vms_lend(&channel->lender, channel->fd, data.ptr, data.len, &n, channel->name, err);
+        if (io == VMS_IO_END)
+            break;
+        *lent = true;
+        if (io == VMS_IO_FAILED)
+            code = err->code;
+        else if (io != VMS_IO_OK)
+            code = vms_channel_wait(channel, io, deadline, "write", err);
+        atomic_fetch_add(&channel->out, n);
+        data = vms_slice_tail(data, n);
+    }
+    if (code != VMS_OK)
+        atomic_store(&channel->broken, true);
+    return code == VMS_OK && data.len ? vms_channel_write_all(channel, data, err) : code;
+}

@@ -19,7 +19,8 @@
  * sends, so that a full connection in one direction cannot stop the other.
  *
  * Memory is bounded by limits: native_replay_bytes of frames that are not acknowledged, and for
- * each channel a decoder with its bulk.
+ * each channel a decoder with its bulk and at most 4 MiB where frames are sealed. On UNIX sockets
+ * the kernel reads them there; on others, and where it does not, they are copied.
  */
 struct vms_native_link;
 

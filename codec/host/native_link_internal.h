@@ -3,6 +3,7 @@
 #define VMSTREAM_HOST_NATIVE_LINK_INTERNAL_H
 
 #include "host/native_link.h"
+#include "host/native_link_rooms.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <vmstream/openssl.h>
@@ -13,6 +14,7 @@
  *   native_link_conn.c   a connection: keys, frames in        native_link_recv.c   frames in
  *   native_link_hello.c  hello frames, keys                   native_link_queue.c  who may send
  * when native_link_open.c   source: opening, resuming            native_link_accept.c destination
+ *      native_link_rooms.c  where frames are sealed
  *
  * Locks: a channel's `write` before the link's `mutex`. `mutex` is never held over a call that
  * waits for the network. A connection's opener, intake and input belong to whoever reads it, its
@@ -30,9 +32,9 @@ enum {
         256, /* ACK, PING, PONG that get an ACK after all, so that they are not kept */
     LINK_HANDSHAKE_MS = 10000,   /* the default, of keep-alive too */
     LINK_CLOSE_MS = 2000,        /* to say goodbye */
-    LINK_OUT = 256 * 1024,       /* bytes that are sealed before they are written: while the
-                                    processor's cache has them */
-    LINK_SEND_ROOM = 2 << 20,    /* bytes of a data channel in the kernel: two frames */
+    LINK_LEND_MIN = 64 * 1024,   /* bytes from which lending is cheaper than copying */
+    LINK_SEND_ROOM = 512 << 10,  /* bytes of a data channel in the kernel: two rooms; they are
+                                    read while the processor's cache has them */
     VMS_NATIVE_BODY_MADE = 8192, /* bytes of an ACK or END of 256 channels, and more */
 };
 
@@ -80,8 +82,7 @@ struct link_channel {
     uint64_t queued;     /* bytes */
     unsigned keep_short; /* bytes in the kernel; 0: as it likes. mutex */
     _Atomic uint64_t bytes_out;
-    uint8_t *out;    /* LINK_OUT bytes: sealed, to be written; who holds write */
-    size_t out_used; /* 0 whenever nobody does */
+    struct link_rooms out; /* who holds write; empty whenever nobody does */
     pthread_t replayer;
     bool replaying; /* the thread is to be joined */
 };

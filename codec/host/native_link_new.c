@@ -322,7 +322,7 @@ static void free_channel(struct vms_native_link *l, struct link_channel *ch) {
     }
     link_conn_put(l, ch->reading);
     link_conn_put(l, ch->conn);
-    free(ch->out);
+    link_rooms_free(&ch->out);
     pthread_mutex_destroy(&ch->write);
 }
 

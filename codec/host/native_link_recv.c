@@ -10,9 +10,10 @@ static bool is_idle(const struct vms_native_frame *f) {
            f->header.type == VMS_NATIVE_PONG;
 }
 
-/* [RSM-5] Sooner than need be, so that a sender that shares its room out never waits for long. */
+/* [RSM-5] Sooner than need be, so that a sender that shares its room out never waits for long, and
+ * what it has lent (RSM-15) it fills again while the processor's cache has it. */
 static void call_for_ack(struct vms_native_link *l, const struct vms_native_frame *f) {
-    uint64_t share = l->session.agreement.peer_replay_bytes / 16;
+    uint64_t share = l->session.agreement.peer_replay_bytes / 64;
     l->idle_frames += is_idle(f);
     l->ack_now |= f->header.type == VMS_NATIVE_END || l->idle_frames >= LINK_IDLE_FRAMES ||
                   (l->session.untold && l->session.untold >= share);

@@ -205,6 +205,32 @@ Test(native_link, every_suite, .timeout = 120) {
     }
 }
 
+/* [RSM-15] The destination reads nothing before the source has filled more than one room; had one
+ * been filled again, the tag would be wrong. */
+Test(native_link, lent_until_acknowledged, .timeout = 120) {
+    for (uint32_t suite = VMS_SUITE_NONE; suite <= VMS_SUITE_AES_256_GCM; suite += 2) {
+        struct pair p;
+        pthread_t sender, receiver;
+        struct flow f = {&p, 1};
+        make(&p, suite ? KEYS : NULL, suite);
+        p.bytes = 8 << 20;
+        p.bulk_max = 900000;
+        open_pair(&p);
+        cr_assert_eq(p.d_err.code, VMS_OK, "%s", p.d_err.message);
+        cr_assert_eq(vms_native_link_attach(p.s, 1, 3, &p.s_err), VMS_OK, "%s", p.s_err.message);
+        pthread_create(&sender, NULL, send_main, &f);
+        while (vms_native_link_channel_bytes(p.s, 1) < LINK_ROOM + LINK_LEND_MIN)
+            (void)usleep(1000);
+        pthread_create(&receiver, NULL, receive_main, &f);
+        pthread_join(receiver, NULL);
+        pthread_join(sender, NULL);
+        cr_expect_eq(atomic_load(&p.wrong), 0);
+        cr_expect_eq(atomic_load(&p.got[1]), p.bytes);
+        cr_expect_not(p.d->failed, "%s", p.d->error.message);
+        free_pair(&p);
+    }
+}
+
 struct saboteur {
     struct pair *p;
     unsigned seed, cuts;

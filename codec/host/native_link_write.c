@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/native_link_internal.h"
-#include <stdlib.h>
 
 /*
- * Frames on their way out. All of them go through one buffer of the channel: what is sealed is what
- * stands there, even while a guest writes to the memory it came from (SEAL-22); the buffer stays in
- * the processor's cache; and short frames leave together with what follows them.
+ * Frames on their way out. All of them go through rooms of the channel: what is sealed is what
+ * stands there, even while a guest writes to the memory it came from (SEAL-22); a room stays in the
+ * processor's cache; and short frames leave together with what follows them. A full room is lent to
+ * the kernel where that can be, instead of copied (RSM-15).
  */
 
 /* ---- a frame ---- */
@@ -97,44 +97,65 @@ static enum vms_code prepare(struct passage *p, struct link_frame *f, struct vms
     return VMS_OK;
 }
 
-/* ---- the buffer ---- */
+/* ---- the room ---- */
 
-static enum vms_code flush(struct link_conn *c, struct link_channel *ch, struct vms_error *err) {
-    size_t n = ch->out_used;
-    ch->out_used = 0;
-    atomic_fetch_add(&c->link->bytes_out, n);
-    atomic_fetch_add(&ch->bytes_out, n);
-    return n ? vms_channel_write_all(c->io, vms_slice(ch->out, n), err) : VMS_OK;
+static uint64_t acknowledged(struct link_conn *c) {
+    pthread_mutex_lock(&c->link->mutex);
+    uint64_t acked = c->link->accounts[c->channel].out_acked;
+    pthread_mutex_unlock(&c->link->mutex);
+    return acked;
+}
+
+/* behind: the sequence behind the last frame that has octets in the room. */
+static enum vms_code flush(struct link_conn *c, struct link_channel *ch, uint64_t behind,
+                           struct vms_error *err) {
+    struct link_rooms *out = &ch->out;
+    struct vms_slice full = vms_slice(out->at, out->used);
+    enum vms_code code = VMS_OK;
+    bool lent = false;
+    out->used = 0;
+    atomic_fetch_add(&c->link->bytes_out, full.len);
+    atomic_fetch_add(&ch->bytes_out, full.len);
+    if (full.len >= LINK_LEND_MIN && link_rooms_may_lend(out))
+        code = vms_channel_lend_all(c->io, full, &lent, err);
+    else if (full.len)
+        code = vms_channel_write_all(c->io, full, err);
+    if (lent)
+        link_rooms_lent(out, behind);
+    if (full.len >= LINK_LEND_MIN)
+        link_rooms_next(out, acknowledged(c));
+    return code;
 }
 
 static enum vms_code make_room(struct passage *p, size_t want, struct vms_error *err) {
-    if (LINK_OUT - p->channel->out_used >= want)
+    if (LINK_ROOM - p->channel->out.used >= want)
         return VMS_OK;
-    p->cut = flush(p->conn, p->channel, err) != VMS_OK;
+    p->cut = flush(p->conn, p->channel, p->frame.header.sequence + 1, err) != VMS_OK;
     return p->cut ? err->code : VMS_OK;
 }
 
 static enum vms_code put_plain(struct passage *p, const uint8_t *bytes, size_t n,
                                struct vms_error *err) {
+    struct link_rooms *out = &p->channel->out;
     if (make_room(p, n, err) != VMS_OK)
         return err->code;
-    memcpy(p->channel->out + p->channel->out_used, bytes, n);
-    p->channel->out_used += n;
+    memcpy(out->at + out->used, bytes, n);
+    out->used += n;
     return VMS_OK;
 }
 
 /* Of body or bulk: read once, from wherever it lies. */
 static enum vms_code put_sealed(struct passage *p, struct vms_slice from, struct vms_error *err) {
-    struct link_channel *ch = p->channel;
+    struct link_rooms *out = &p->channel->out;
     enum vms_code code = VMS_OK;
     for (size_t done = 0, n; done < from.len && code == VMS_OK; done += n) {
-        size_t room = LINK_OUT - ch->out_used;
+        size_t room = LINK_ROOM - out->used;
         n = from.len - done < room ? from.len - done : room;
-        code = vms_sealer_data(&p->conn->sealer,
-                               (struct vms_seal_piece){from.ptr + done, ch->out + ch->out_used, n},
-                               err);
-        ch->out_used += n;
-        if (code == VMS_OK && ch->out_used == LINK_OUT)
+        code =
+            vms_sealer_data(&p->conn->sealer,
+                            (struct vms_seal_piece){from.ptr + done, out->at + out->used, n}, err);
+        out->used += n;
+        if (code == VMS_OK && out->used == LINK_ROOM)
             code = make_room(p, 1, err);
     }
     return code;
@@ -232,7 +253,7 @@ static bool let_go(struct vms_native_link *l, struct link_conn *c) {
     struct link_channel *ch = &l->channels[c->channel];
     struct vms_error err;
     pthread_mutex_unlock(&l->mutex);
-    bool ok = flush(c, ch, &err) == VMS_OK;
+    bool ok = flush(c, ch, c->sealer.link.sequence, &err) == VMS_OK;
     if (!ok)
         link_lost(l, c, &err);
     pthread_mutex_lock(&l->mutex);
@@ -255,17 +276,11 @@ static bool pump_one(struct vms_native_link *l, struct link_conn *c, struct link
     return !waits || let_go(l, c);
 }
 
-static bool has_buffer(struct link_channel *ch) {
-    if (!ch->out)
-        ch->out = malloc(LINK_OUT);
-    return ch->out != NULL;
-}
-
 void link_pump(struct vms_native_link *l, uint16_t channel) {
     struct link_channel *ch = &l->channels[channel];
     struct vms_error err = {.clause = ""};
     struct link_frame *f;
-    if (!has_buffer(ch)) {
+    if (!link_rooms_make(&ch->out)) {
         (void)vms_error_set(&err, VMS_E_NO_MEMORY, NULL);
         link_fail(l, &err);
         return;
@@ -274,7 +289,7 @@ void link_pump(struct vms_native_link *l, uint16_t channel) {
     struct link_conn *c = link_conn_ref(ch->conn);
     while (c && (f = next_due(l, c)) && pump_one(l, c, f)) {
     }
-    ch->out_used = 0; /* what a connection that is lost did not take */
+    ch->out.used = 0; /* what a connection that is lost did not take */
     pthread_mutex_unlock(&l->mutex);
     link_conn_put(l, c);
 }

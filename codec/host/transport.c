@@ -2,6 +2,7 @@
 #include "host/transport.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -68,28 +69,48 @@ enum vms_io vms_stream_readv(int fd, const struct iovec *iov, int count, size_t 
     return read_result(readv(fd, iov, count), n, name, err);
 }
 
-/* Writes with SIGPIPE held back in this thread. One that the write raised is taken off the queue,
- * one that was pending before is left: it is not ours. */
-static ssize_t writev_without_sigpipe(int fd, const struct iovec *iov, int count) {
+/*
+ * SIGPIPE held back in this thread for one call. One that the call raised is taken off the queue,
+ * one that was pending before is left: it is not ours.
+ */
+struct hush {
+    sigset_t pipe_set, old, pending;
+};
+
+static void hush(struct hush *h) {
+    (void)sigemptyset(&h->pipe_set);
+    (void)sigaddset(&h->pipe_set, SIGPIPE);
+    (void)sigpending(&h->pending);
+    (void)pthread_sigmask(SIG_BLOCK, &h->pipe_set, &h->old);
+}
+
+/* put: what the call has returned, with errno as it left it; both stay. A call that got some bytes
+ * through before the peer was gone has raised the signal too, and does not say so. */
+static ssize_t unhush(const struct hush *h, ssize_t put) {
     static const struct timespec at_once = {0, 0};
-    sigset_t pipe_set;
-    sigset_t old;
-    sigset_t pending;
-    (void)sigemptyset(&pipe_set);
-    (void)sigaddset(&pipe_set, SIGPIPE);
-    (void)sigpending(&pending);
-    (void)pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
-    ssize_t put = writev(fd, iov, count);
     int saved = errno;
-    if (put < 0 && saved == EPIPE && sigismember(&pending, SIGPIPE) == 0)
-        while (sigtimedwait(&pipe_set, NULL, &at_once) < 0 && errno == EINTR) {
+    if (sigismember(&h->pending, SIGPIPE) == 0)
+        while (sigtimedwait(&h->pipe_set, NULL, &at_once) < 0 && errno == EINTR) {
         }
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &h->old, NULL);
     errno = saved;
     return put;
 }
 
 enum vms_io vms_stream_writev(int fd, const struct iovec *iov, int count, size_t *n,
                               const char *name, struct vms_error *err) {
-    return write_result(writev_without_sigpipe(fd, iov, count), n, name, err);
+    struct hush h;
+    hush(&h);
+    return write_result(unhush(&h, writev(fd, iov, count)), n, name, err);
+}
+
+enum vms_io vms_pipe_to_socket(int pipe, int fd, size_t len, size_t *n, const char *name,
+                               struct vms_error *err) {
+    struct hush h;
+    hush(&h);
+    ssize_t put = unhush(&h, splice(pipe, NULL, fd, NULL, len, SPLICE_F_NONBLOCK));
+    int saved = errno;
+    enum vms_io io = write_result(put, n, name, err);
+    errno = saved;
+    return io;
 }

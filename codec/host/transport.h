@@ -30,6 +30,13 @@ enum vms_io vms_stream_writev(int fd, const struct iovec *iov, int count, size_t
                               const char *name, struct vms_error *err);
 
 /**
+ * The first bytes of a pipe into a socket, by reference. The socket's description has O_NONBLOCK.
+ * errno is the call's after VMS_IO_FAILED. SIGPIPE does not reach the process.
+ */
+enum vms_io vms_pipe_to_socket(int pipe, int fd, size_t len, size_t *n, const char *name,
+                               struct vms_error *err);
+
+/**
  * Fills *err for a failed call: PEER_CLOSED when the errno value means that the other end has gone,
  * IO otherwise. Returns the code.
  */
