@@ -181,6 +181,8 @@ static enum vms_code begin_resume(struct vms_native_link *l, struct link_conn *c
     if (link_failed(l))
         code = (*err = l->error).code; /* SES-24: who did not get our ABORT learns it now */
     else if (!resume_is_due(l, f))
+    else if (!(l->session.agreement.features & VMS_FEATURE_RESUME)) /* NAT-42 */
+        code = vms_error_set(err, VMS_E_SESSION_UNEXPECTED, "RESUME is not in force");
         code = vms_error_set(err, VMS_E_RESUME_STALE, NULL);
     if (code == VMS_OK) {
         link_drop_conns(l);

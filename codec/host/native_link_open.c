@@ -147,6 +147,8 @@ enum vms_code vms_native_link_attach(struct vms_native_link *l, uint16_t channel
     struct link_conn *c = NULL;
     if (!channel || channel >= l->channel_count || ch->open)
         return vms_error_set(err, VMS_E_MISUSE, "channel %u", channel);
+    if (channel >= l->session.agreement.limits.native_channels) /* [NAT-48] */
+        return vms_error_set(err, VMS_E_LIMIT, "channel %u of a peer that takes fewer", channel);
     pthread_mutex_lock(&l->attaching);
     pthread_mutex_lock(&l->mutex);
     ch->kind = kind;
@@ -234,11 +236,11 @@ enum vms_code link_resume_source(struct vms_native_link *l, struct vms_error *er
     enum vms_code code = resume_all(l, conns, err);
     if (code != VMS_OK)
         undo(l, conns);
-    for (uint16_t i = 0; code == VMS_OK && i < l->channel_count; i++)
-        if (conns[i])
-            install(l, conns[i]);
     /* [RSM-16] The main channel last: END waits until all that it lists is sent again. */
     for (uint32_t i = l->channel_count; code == VMS_OK && i-- > 0;)
+        if (conns[i])
+            install(l, conns[i]);
+    for (uint16_t i = 0; code == VMS_OK && i < l->channel_count; i++)
         if (conns[i])
             link_start_replay(l, i);
     pthread_mutex_unlock(&l->attaching);
