@@ -77,6 +77,13 @@ static void *channel_main(void *arg) {
     struct dn_channel *c = arg;
     struct dst_native_session *s = c->session;
     struct vms_native_link_event ev;
+static void note_over(struct dn_channel *c, bool over) {
+    pthread_mutex_lock(&c->session->lock);
+    c->over = over;
+    pthread_cond_broadcast(&c->session->changed);
+    pthread_mutex_unlock(&c->session->lock);
+}
+
     struct vms_error err = {.clause = ""};
     if (make_unpacker(c, &err) != VMS_OK) {
         dn_fail(s, &err);
@@ -84,7 +91,8 @@ static void *channel_main(void *arg) {
     }
     if (c->number == DN_PREEMPT)
         vms_thread_urgent();
-    while (vms_native_link_receive(s->link, c->number, &ev, &err) == VMS_OK && ev.frame) {
+    enum vms_code code;
+    while ((code = vms_native_link_receive(s->link, c->number, &ev, &err)) == VMS_OK && ev.frame) {
         err = (struct vms_error){.channel = c->number, .clause = ""};
         if (!wait_for_setup(s))
             return NULL;
@@ -98,6 +106,7 @@ static void *channel_main(void *arg) {
 }
 
 bool dst_native_channel(struct dst_native_session *s, unsigned index, uint16_t *number,
+    note_over(c, code == VMS_OK);
                         uint64_t *bytes) {
     bool found = false;
     pthread_mutex_lock(&s->lock);
@@ -160,7 +169,8 @@ static bool end_applied(const struct dst_native_session *s) {
     for (uint32_t i = 0; i < s->sent_count; i++) {
         uint16_t channel = s->sent[i].channel;
         if (channel != 0 &&
-            (channel >= DN_CHANNELS || s->channels[channel].applied < s->sent[i].next))
+            (channel >= DN_CHANNELS || s->channels[channel].applied < s->sent[i].next ||
+             !s->channels[channel].over))
             return false;
     }
     return s->ended;

@@ -63,6 +63,10 @@ static struct dn_device *find(struct dst_native_session *s, uint32_t id) {
     return NULL;
 }
 
+bool dn_device_known(struct dst_native_session *s, uint32_t id) {
+    return find(s, id) != NULL;
+}
+
 /* [SES-26] Asked before or after: the answer goes out once it is there. */
 static void grant_if_due(struct dst_native_session *s, const struct dn_device *d) {
     pthread_mutex_lock(&s->lock);

@@ -58,6 +58,7 @@ struct dn_channel {
     struct dst_native_session *session;
     uint16_t number;
     bool used, runs;
+    bool over; /* all of it has come that END lists, and no more (SES-29); lock */
     pthread_t thread;
     void *zstd_mem, *unpacker_mem;
     struct vms_unpacker *unpacker;
@@ -219,6 +220,8 @@ enum vms_code dn_devices_agree(struct dst_native_session *s, const struct vms_na
 void dn_devices_own(struct dst_native_session *s);
 /* The block list is whole: devices that map memory begin to. */
 enum vms_code dn_devices_layout(struct dst_native_session *s, struct vms_error *err);
+/* Whether the source's HELLO lists it. */
+bool dn_device_known(struct dst_native_session *session, uint32_t id);
 void dn_device_asked(struct dst_native_session *s, uint32_t id, uint64_t generation);
 enum vms_code dn_device_data(struct dst_native_session *s, const struct vms_native_device_state *f,
                              struct vms_slice bulk, struct vms_error *err);

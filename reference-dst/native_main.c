@@ -96,9 +96,13 @@ static enum vms_code on_end(struct dst_native_session *s, const struct vms_nativ
     return VMS_OK;
 }
 
-static void post_switchover(struct dst_native_session *s, enum dst_native_event_kind kind,
-                            const struct vms_native_switchover *w) {
+/* [SES-28] Of the machine itself, or of a device that is here. */
+static enum vms_code on_switchover(struct dst_native_session *s, enum dst_native_event_kind kind,
+                                   const struct vms_native_switchover *w, struct vms_error *err) {
+    if (w->device && !dn_device_known(s, w->device))
+        return vms_error_set(err, VMS_E_SESSION_DEVICE, "device %u", w->device);
     dn_post_device(s, kind, w->device, w->generation);
+    return VMS_OK;
 }
 
 static enum vms_code take(struct dst_native_session *s, const struct vms_native_link_event *ev,
@@ -111,8 +115,8 @@ static enum vms_code take(struct dst_native_session *s, const struct vms_native_
     case VMS_NATIVE_END: return on_end(s, &f->u.end, err);
     case VMS_NATIVE_START: dn_post(s, DST_NEV_START, f->u.generation, 0); return VMS_OK;
     case VMS_NATIVE_COMMIT: dn_post(s, DST_NEV_COMMIT, f->u.generation, 0); return VMS_OK;
-    case VMS_NATIVE_REQUEST: post_switchover(s, DST_NEV_REQUEST, &f->u.switchover); return VMS_OK;
-    case VMS_NATIVE_GRANT: post_switchover(s, DST_NEV_GRANT, &f->u.switchover); return VMS_OK;
+    case VMS_NATIVE_REQUEST: return on_switchover(s, DST_NEV_REQUEST, &f->u.switchover, err);
+    case VMS_NATIVE_GRANT: return on_switchover(s, DST_NEV_GRANT, &f->u.switchover, err);
     case VMS_NATIVE_READY:
     case VMS_NATIVE_RUNNING:
     case VMS_NATIVE_NOT_STARTED: /* [HND-1] the destination's own words */

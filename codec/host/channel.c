@@ -277,10 +277,13 @@ static enum vms_code end_writing(struct vms_channel *channel, struct vms_error *
 
 enum vms_code vms_channel_shutdown(struct vms_channel *channel, enum vms_shutdown how,
                                    struct vms_error *err) {
+    bool both = how == VMS_SHUT_BOTH;
     if (how == VMS_SHUT_WRITE)
         return end_writing(channel, err);
-    vms_cancel_raise(channel->wake);
-    if (is_socket(channel) && shutdown(channel->fd, SHUT_RDWR) != 0 && errno != ENOTCONN)
+    if (both)
+        vms_cancel_raise(channel->wake);
+    if (is_socket(channel) && shutdown(channel->fd, both ? SHUT_RDWR : SHUT_RD) != 0 &&
+        errno != ENOTCONN)
         return vms_io_error(err, channel->name, "shut down", errno);
     return VMS_OK;
 }

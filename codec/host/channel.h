@@ -120,6 +120,7 @@ enum vms_channel_end vms_channel_end(const struct vms_channel *channel);
 enum vms_shutdown {
     VMS_SHUT_WRITE, /* no more is written: close_notify, then FIN; reading goes on. Pipes and files
                        show their end only when the channel is closed */
+    VMS_SHUT_READ,  /* sockets, from any thread: what has arrived is still read, then the end */
     VMS_SHUT_BOTH,  /* at once, from any thread: calls that wait in others return VMS_E_IO */
 };
 enum vms_code vms_channel_shutdown(struct vms_channel *channel, enum vms_shutdown how,

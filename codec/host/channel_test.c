@@ -194,6 +194,22 @@ Test(channel, half_close) {
     close_ends(&ends);
 }
 
+/* Of TCP and Unix sockets alike. */
+Test(channel, no_more_is_read) {
+    const char *const uris[] = {"tcp:127.0.0.1:0", "unix:@vmstream-no-more-is-read"};
+    for (size_t i = 0; i < sizeof uris / sizeof *uris; i++) {
+        struct ends ends = {0};
+        open_ends(&ends, uris[i]);
+        send_text(ends.client, "arrived");
+        OK(vms_channel_shutdown(ends.server, VMS_SHUT_READ, &err));
+        expect_text(ends.server, "arrived");
+        expect_end(ends.server, VMS_CHANNEL_ENDED);
+        send_text(ends.server, "answer");
+        expect_text(ends.client, "answer");
+        close_ends(&ends);
+    }
+}
+
 Test(channel, stream_ends_too_early) {
     uint8_t got[8];
     struct ends ends = {0};

@@ -160,6 +160,7 @@ static enum vms_code on_attach(struct vms_native_link *l, struct link_conn *c, b
     ch->kind = f->u.attach.kind;
     ch->conn = link_conn_ref(c);
     link_shorten(ch);
+    link_read_out(l);
     pthread_cond_broadcast(&l->changed);
     return VMS_OK;
 }
@@ -180,9 +181,9 @@ static enum vms_code begin_resume(struct vms_native_link *l, struct link_conn *c
     enum vms_code code = VMS_OK;
     if (link_failed(l))
         code = (*err = l->error).code; /* SES-24: who did not get our ABORT learns it now */
-    else if (!resume_is_due(l, f))
     else if (!(l->session.agreement.features & VMS_FEATURE_RESUME)) /* NAT-42 */
         code = vms_error_set(err, VMS_E_SESSION_UNEXPECTED, "RESUME is not in force");
+    else if (!resume_is_due(l, f))
         code = vms_error_set(err, VMS_E_RESUME_STALE, NULL);
     if (code == VMS_OK) {
         link_drop_conns(l);

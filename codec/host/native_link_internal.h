@@ -138,9 +138,9 @@ struct vms_native_link {
 };
 
 /* ---- native_link.c ---- */
-int64_t link_now_ms(void);
 /* [RSM-14] Where a source can come back it does, until it knows that END has arrived. */
 bool link_wants_farewell(const struct vms_native_link *l);
+int64_t link_now_ms(void);
 int64_t link_now_us(void);
 struct timespec link_after_ms(int ms);
 void *link_ticker(void *link);
@@ -214,11 +214,11 @@ enum vms_code link_connect(struct vms_native_link *link, uint16_t channel, struc
                            struct vms_error *err);
 
 /* ---- native_link_send.c ---- */
-/* Sets the header's type and length of bulk. lasts: bulk stays where it is (RSM-13); else it is
 /* The destination's last word in a hand-over, RUNNING or NOT_STARTED. */
 bool link_is_answer(const struct link_frame *f);
 /* The peer has acknowledged one that says the same. With mutex. */
 bool link_was_told(const struct vms_native_link *l, const struct link_frame *f);
+/* Sets the header's type and length of bulk. lasts: bulk stays where it is (RSM-13); else it is
  * copied. To be freed with free(). */
 struct link_frame *link_frame_new(uint32_t type, struct vms_native_frame *frame,
                                   const struct vms_slice *bulk, size_t count, bool lasts,
@@ -248,6 +248,10 @@ void link_join_replays(struct vms_native_link *link);
 bool link_all_sent(const struct vms_native_link *link, uint32_t from); /* with mutex */
 
 /* ---- native_link_recv.c ---- */
+/* With mutex: once all has come that END lists, what else has arrived is read, and no more
+ * (SES-29).
+ */
+void link_read_out(struct vms_native_link *link);
 /* With mutex: a frame that is authentic. VMS_OK, or the session has failed. */
 enum vms_code link_take(struct link_conn *conn, struct vms_error *err);
 

@@ -71,12 +71,21 @@ static enum vms_code act(struct link_conn *c, struct vms_error *err) {
     case VMS_NATIVE_PING:
         l->pong_due = true;
         l->pong = f->u.value;
-        pthread_cond_signal(&l->work);
         l->farewell_due |= l->end_place && l->accounts[0].out_acked >= l->end_place;
         pthread_cond_broadcast(&l->changed);
+        pthread_cond_signal(&l->work);
         return VMS_OK;
     default: return VMS_OK;
     }
+}
+
+void link_read_out(struct vms_native_link *l) {
+    struct vms_error ignored;
+    if (vms_session_end_status(&l->session) != VMS_END_COMPLETE)
+        return;
+    for (uint32_t i = 1; i < l->channel_count; i++)
+        if (l->channels[i].conn)
+            (void)vms_channel_shutdown(l->channels[i].conn->io, VMS_SHUT_READ, &ignored);
 }
 
 enum vms_code link_take(struct link_conn *c, struct vms_error *err) {
@@ -91,6 +100,8 @@ enum vms_code link_take(struct link_conn *c, struct vms_error *err) {
     l->session.heard_ms = (uint64_t)link_now_ms();
     l->stats.frames_in++;
     call_for_ack(l, ev->frame);
+    if (c->channel != 0 || ev->frame->header.type == VMS_NATIVE_END)
+        link_read_out(l);
     enum vms_code code = transcribe(c, err);
     return code == VMS_OK ? act(c, err) : code;
 }
@@ -146,6 +157,14 @@ static bool is_complete(struct vms_native_link *l, uint16_t channel) {
     return complete;
 }
 
+/* [SES-29] Octets of a frame that END does not list. */
+static bool has_begun_another(struct link_conn *c, struct vms_error *why) {
+    if (vms_intake_finish(c->intake, &c->event) == VMS_NATIVE_STEP_END)
+        return false;
+    (void)vms_error_set(why, VMS_E_SESSION_END, "channel %u goes on", c->channel);
+    return true;
+}
+
 static bool still_used(struct vms_native_link *l, const struct link_conn *c) {
     pthread_mutex_lock(&l->mutex);
     bool used = l->channels[c->channel].conn == c;
@@ -170,8 +189,11 @@ static bool step(struct vms_native_link *l, struct link_conn *c,
     enum link_read got = link_conn_read(c, &why);
     *code = VMS_OK;
     if (got == LINK_READ_CUT) {
-        if (is_complete(l, c->channel))
+        if (is_complete(l, c->channel)) {
+            if (still_used(l, c) && has_begun_another(c, &why))
+                *code = give_up(l, &why, err);
             return true;
+        }
         link_lost(l, c, &why);
         return false;
     }

@@ -461,3 +461,57 @@ Test(native_link, no_resume, .timeout = 60) {
     cr_expect_neq(vms_native_link_receive(p.d, 0, &ev, &p.d_err), VMS_OK);
     free_pair(&p);
 }
+
+/* ---- behind END: [SES-29] ---- */
+
+/* Two frames on channel 1; END lists `listed` of them, and is there before they are read. */
+static void end_early(struct pair *p, uint64_t listed) {
+    struct vms_native_link_event ev;
+    struct vms_error err;
+    struct flow f = {p, 1};
+    make(p, NULL, VMS_SUITE_NONE);
+    p->source.handover = p->destination.handover = true;
+    open_pair(p);
+    cr_assert_eq(vms_native_link_attach(p->s, 1, 3, &err), VMS_OK, "%s", err.message);
+    cr_assert(send_octets(&f, 0, 100, false) && send_octets(&f, 100, 100, true));
+    uint64_t sent = p->s->accounts[1].out_next;
+    p->s->accounts[1].out_next = listed;
+    cr_assert_eq(vms_native_link_send_end(p->s, &err), VMS_OK, "%s", err.message);
+    p->s->accounts[1].out_next = sent;
+    cr_assert_eq(vms_native_link_receive(p->d, 0, &ev, &err), VMS_OK, "%s", err.message);
+    cr_assert_eq(ev.frame->header.type, VMS_NATIVE_END);
+}
+
+/* What was listed, and then the end, though the source's connection stands. */
+Test(native_link, read_out_behind_end, .timeout = 60) {
+    struct vms_native_link_event ev;
+    struct vms_error err;
+    struct pair p;
+    end_early(&p, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(vms_native_link_receive(p.d, 1, &ev, &err), VMS_OK, "%s", err.message);
+        cr_assert(ev.frame && ev.frame->u.opaque.offset == i * 100);
+    }
+    cr_expect_eq(vms_native_link_receive(p.d, 1, &ev, &err), VMS_OK, "%s", err.message);
+    cr_expect_null(ev.frame);
+    cr_expect_not(p.d->failed);
+    free_pair(&p);
+}
+
+/* A frame that had come and is not listed; and one that was only begun. */
+Test(native_link, more_than_end_lists, .timeout = 60) {
+    struct vms_native_link_event ev;
+    struct vms_error err;
+    struct pair p;
+    end_early(&p, 1);
+    cr_assert_eq(vms_native_link_receive(p.d, 1, &ev, &err), VMS_OK, "%s", err.message);
+    cr_expect_eq(vms_native_link_receive(p.d, 1, &ev, &err), VMS_E_SESSION_END);
+    free_pair(&p);
+
+    end_early(&p, 2);
+    cr_assert_eq(vms_channel_write_all(p.s->channels[1].conn->io, vms_str("VMSF"), &err), VMS_OK);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_eq(vms_native_link_receive(p.d, 1, &ev, &err), VMS_OK, "%s", err.message);
+    cr_expect_eq(vms_native_link_receive(p.d, 1, &ev, &err), VMS_E_SESSION_END);
+    free_pair(&p);
+}

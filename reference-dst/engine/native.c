@@ -228,6 +228,21 @@ static enum dst_native_state follow(const struct dst_native *m) {
     }
 }
 
+static void fail(struct turn *t, enum vms_code code);
+
+/*
+ * [HND-1] The session is over, and nothing that comes behind the frame is carried out: before READY
+ * was cut the guest will never run here. In doubt only the connection is over.
+ */
+static void refuse_frame(struct turn *t, enum vms_code code) {
+    t->code = vms_error_set(t->err, code, "%s in state %s", dst_native_event_name(t->event->kind),
+                            dst_native_state_name(t->m->state));
+    if (t->m->state < DST_N_IN_DOUBT)
+        fail(t, code);
+    else
+        act(t, DST_NDO_ABORT, code);
+}
+
 static void carry_out(struct turn *t, enum vms_handover_action action, enum vms_code refusal) {
     struct dst_native *m = t->m;
     switch (action) {
@@ -244,12 +259,7 @@ static void carry_out(struct turn *t, enum vms_handover_action action, enum vms_
     case VMS_DO_SEND_NOT_STARTED: act(t, DST_NDO_SEND_NOT_STARTED, 0); break;
     case VMS_DO_RECONNECT: act(t, DST_NDO_RECONNECT, 0); break;
     case VMS_DO_TELL: act(t, DST_NDO_TELL, 0); break;
-    case VMS_DO_REFUSE: /* [HND-1] the state stays */
-        act(t, DST_NDO_ABORT, refusal);
-        t->code =
-            vms_error_set(t->err, refusal, "%s in state %s", dst_native_event_name(t->event->kind),
-                          dst_native_state_name(m->state));
-        break;
+    case VMS_DO_REFUSE: refuse_frame(t, refusal); break;
     default: t->code = vms_error_set(t->err, VMS_E_MISUSE, "an order that cannot be"); break;
     }
 }
@@ -302,13 +312,19 @@ static void unexpected(struct turn *t) {
     fail(t, VMS_E_DST_UNEXPECTED);
 }
 
+static bool is_of_handover(enum dst_native_event_kind kind) {
+    return kind == DST_NEV_START || kind == DST_NEV_COMMIT;
+}
+
 static bool is_of_source(enum dst_native_event_kind kind) {
     return kind >= DST_NEV_DATA && kind <= DST_NEV_GRANT;
 }
 
 /* A frame that may not be is the source's fault, everything else the program's. */
 static void refuse(struct turn *t) {
-    if (is_of_source(t->event->kind))
+    if (is_of_handover(t->event->kind)) /* [HND-1] */
+        carry_out(t, VMS_DO_REFUSE, VMS_E_HANDOVER_UNEXPECTED);
+    else if (is_of_source(t->event->kind))
         unexpected(t);
     else
         t->code = vms_error_set(t->err, VMS_E_MISUSE, "%s in state %s",
@@ -324,6 +340,13 @@ static bool start_is_good(struct turn *t) {
     (void)vms_error_set(t->err, VMS_E_DST_INCOMPLETE, "START before END");
     fail(t, VMS_E_DST_INCOMPLETE);
     return false;
+}
+
+/* [HND-3] While STARTED is written and the guest let go, COMMIT says nothing new, if it is ours. */
+static bool is_of_another_attempt(const struct turn *t) {
+    enum dst_native_state state = t->m->state;
+    return (state == DST_N_STARTING || state == DST_N_STARTED) &&
+           t->event->generation != t->m->handover.generation;
 }
 
 /* [HND-8] Memory that differs never runs, whatever the source says. */
@@ -362,6 +385,11 @@ static bool learn(struct turn *t) {
         if (m->state == DST_N_PRECOPY && !start_is_good(t))
             return false;
         break;
+    case DST_NEV_COMMIT:
+        if (!is_of_another_attempt(t))
+            break;
+        carry_out(t, VMS_DO_REFUSE, VMS_E_HANDOVER_GENERATION);
+        return false;
     case DST_NEV_LOADED:
         if (e->generation != m->handover.generation) /* of an older attempt */
             return false;

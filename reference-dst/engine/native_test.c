@@ -330,11 +330,17 @@ Test(dst_native, refusals) {
         enum vms_code code;
         enum dst_native_state state;
     } cases[] = {
-        {"hS", 1, VMS_E_DST_UNEXPECTED, DST_N_REFUSING},
-        {"hC", 1, VMS_E_HANDOVER_GENERATION, DST_N_SETUP},
-        {"hsESC", 1, VMS_E_HANDOVER_UNEXPECTED, DST_N_ASKED},
-        {"hsESC", 2, VMS_E_HANDOVER_GENERATION, DST_N_ASKED},
-        {"hsESlwC", 7, VMS_E_HANDOVER_GENERATION, DST_N_READY},
+        {"hS", 1, VMS_E_HANDOVER_UNEXPECTED, DST_N_REFUSING},
+        {"hC", 1, VMS_E_HANDOVER_GENERATION, DST_N_REFUSING},
+        {"hsESC", 1, VMS_E_HANDOVER_UNEXPECTED, DST_N_REFUSING},
+        {"hsESC", 2, VMS_E_HANDOVER_GENERATION, DST_N_REFUSING},
+        {"hsESlwC", 7, VMS_E_HANDOVER_GENERATION, DST_N_REFUSING},
+        {"hsESlwS", 1, VMS_E_HANDOVER_GENERATION, DST_N_REFUSING},
+        {"hsESlwxC", 7, VMS_E_HANDOVER_GENERATION, DST_N_IN_DOUBT},
+        {"hsESlwCC", 1, VMS_OK, DST_N_STARTING},
+        {"hsESlwCC", 7, VMS_E_HANDOVER_GENERATION, DST_N_STARTING},
+        {"hsESlwCkwC", 1, VMS_OK, DST_N_STARTED},
+        {"hsESlwCkwC", 7, VMS_E_HANDOVER_GENERATION, DST_N_STARTED},
         {"hsESlwD", 1, VMS_E_DST_UNEXPECTED, DST_N_REFUSING},
         {"hsEE", 1, VMS_E_DST_UNEXPECTED, DST_N_REFUSING},
         {"hsESlwCD", 1, VMS_E_DST_UNEXPECTED, DST_N_STARTING},

@@ -163,17 +163,23 @@ static enum group group_of(enum src_event_kind kind) {
     return peer ? PEER : ANSWER;
 }
 
+/* [HND-1] The native wire has one name for a word of the hand-over that may not be. */
+static enum vms_code broken_rule(const struct src_engine *e, enum src_event_kind kind) {
+    bool hand = kind == SRC_EV_READY || kind == SRC_EV_RUNNING || kind == SRC_EV_NOT_STARTED;
+    return hand && e->config.native ? VMS_E_HANDOVER_UNEXPECTED : VMS_E_SRC_UNEXPECTED;
+}
+
 /* [ENG-2] The peer broke the rules: the connection is not believed any more. */
 static enum vms_code peer_broke(struct src_engine *e, const struct src_event *ev,
-                                struct vms_error *err) {
+                                enum vms_code code, struct vms_error *err) {
+    const char *state = src_state_name(e->state);
     struct src_event broken = *ev;
     broken.kind = SRC_EV_ERROR;
-    broken.value = VMS_E_SRC_UNEXPECTED;
+    broken.value = code;
     src_step_fn *step = TABLE[e->state][SRC_EV_ERROR];
     if (step)
         (void)step(e, &broken, err);
-    return vms_error_set(err, VMS_E_SRC_UNEXPECTED, "%s in state %s", src_event_name(ev->kind),
-                         src_state_name(e->state));
+    return vms_error_set(err, code, "%s in state %s", src_event_name(ev->kind), state);
 }
 
 static enum vms_code group_answer(struct src_engine *e, const struct src_event *ev,
@@ -182,7 +188,7 @@ static enum vms_code group_answer(struct src_engine *e, const struct src_event *
     switch (group_of(ev->kind)) {
     case ORDER: /* [ENG-3] */
         return vms_error_set(err, VMS_E_SRC_ORDER, "%s in state %s", event, state);
-    case PEER: return peer_broke(e, ev, err);
+    case PEER: return peer_broke(e, ev, broken_rule(e, ev->kind), err);
     default: /* [ENG-4] the program answers what was not asked */
         return vms_error_set(err, VMS_E_MISUSE, "%s in state %s", event, state);
     }
@@ -204,8 +210,9 @@ static bool well_formed(const struct src_engine *e, const struct src_event *ev) 
 static enum vms_code malformed(struct src_engine *e, const struct src_event *ev,
                                struct vms_error *err) {
     bool peer = (unsigned)ev->kind < SRC_EVENT_COUNT && group_of(ev->kind) == PEER;
-    if (peer)
-        return peer_broke(e, ev, err);
+    if (peer) /* [SES-28] */
+        return peer_broke(e, ev, e->config.native ? VMS_E_SESSION_DEVICE : VMS_E_SRC_UNEXPECTED,
+                          err);
     return vms_error_set(err, VMS_E_MISUSE, "event %u of device %u", (unsigned)ev->kind,
                          ev->device);
 }
@@ -244,6 +251,7 @@ struct src_engine *src_engine_init(void *mem, const struct src_config *config) {
     e->state = SRC_IDLE;
     e->way_back = SRC_COMMITTED;
     e->figures.waiting_for = SRC_NO_DEVICE;
+    e->figures.expected_downtime_ns = UINT64_MAX;
     vms_handover_init(&e->handover, VMS_ROLE_SOURCE);
     src_scheduler_init(&e->scheduler, config->scheduler, e->config.device_count, config->quantum);
     src_ack_init(e);

@@ -189,15 +189,15 @@ enum src_owner {
 
 /** What the machine knows for people: expected downtime, rates, rounds. */
 struct src_figures {
-    uint64_t bandwidth; /* bytes a second, measured; 0: not yet */
-    uint64_t threshold; /* bytes that can be sent within downtime_ns */
-    uint64_t pending;   /* bytes, all devices, last known */
-    uint64_t expected_downtime_ns;
-    uint64_t dirty_rate;  /* bytes a second */
-    uint32_t rounds;      /* of the scheduler */
-    unsigned throttle;    /* percent */
-    uint32_t waiting_for; /* device whose grant is missing; SRC_NO_DEVICE: none */
-    uint64_t acks;        /* QEVM: acknowledgements that are missing, which name no device */
+    uint64_t bandwidth;            /* bytes a second, measured; 0: not yet */
+    uint64_t threshold;            /* bytes that can be sent within downtime_ns */
+    uint64_t pending;              /* bytes, all devices, last known */
+    uint64_t expected_downtime_ns; /* UINT64_MAX: not known yet */
+    uint64_t dirty_rate;           /* bytes a second */
+    uint32_t rounds;               /* of the scheduler */
+    unsigned throttle;             /* percent */
+    uint32_t waiting_for;          /* device whose grant is missing; SRC_NO_DEVICE: none */
+    uint64_t acks; /* QEVM: acknowledgements that are missing, which name no device */
 };
 
 struct src_engine; /* defined in engine_state.h, a plain value: programs may look, not touch */
@@ -213,8 +213,8 @@ void src_engine_recover(struct src_engine *engine, enum vms_journal journal, uin
 
 /**
  * Takes one event, total: every event has an answer in every state. out is filled anew. VMS_OK, or
- * what was wrong with the event (SRC_UNEXPECTED, an ACK that nobody asked for, …) in *err; the
- * actions then say what remains to be done all the same.
+ * what was wrong with the event (SRC_UNEXPECTED, HANDOVER_UNEXPECTED, an ACK that nobody asked
+ * for, …) in *err; the actions then say what remains to be done all the same.
  */
 enum vms_code src_engine_event(struct src_engine *engine, const struct src_event *event,
                                struct src_actions *out, struct vms_error *err);

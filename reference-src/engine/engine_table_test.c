@@ -128,6 +128,10 @@ static bool is_peer(int k) {
     return k >= SRC_EV_REQUEST && k <= SRC_EV_RESUME_ACK;
 }
 
+static bool is_hand_over(int k) {
+    return k == SRC_EV_READY || k == SRC_EV_RUNNING || k == SRC_EV_NOT_STARTED;
+}
+
 /* What [ENG-2], [ENG-3] and [ENG-4] say of the cells that no table lists. */
 static void complete_text(void) {
     for (int s = 0; s < SRC_STATE_COUNT; s++)
@@ -140,6 +144,7 @@ static void complete_text(void) {
                 memcpy(c->next, error->next, sizeof c->next);
                 c->same = error->same;
                 c->error[VMS_E_SRC_UNEXPECTED] = true;
+                c->error[VMS_E_HANDOVER_UNEXPECTED] = is_hand_over(k); /* [HND-1] natively */
             } else {
                 c->same = true;
                 c->error[is_order(k) ? VMS_E_SRC_ORDER : VMS_E_MISUSE] = true;

@@ -160,6 +160,8 @@ Test(source_engine, postcopy_in_order) {
         (void)tell(SRC_EV_DEVICES_SENT, 0);
         if (native) {
             (void)tell(SRC_EV_READY, 1);
+            cr_assert_eq(action(SRC_DO_WRITE)->journal, VMS_JOURNAL_COMMITTED);
+            cr_assert_eq(action(SRC_DO_WRITE)->value, 1u); /* [HND-16] */
             (void)tell(SRC_EV_WRITTEN, 0);
         }
         (void)tell(SRC_EV_LOCKS, 0);
@@ -168,8 +170,11 @@ Test(source_engine, postcopy_in_order) {
         cr_assert_str_eq(said, native ? "SEND_START WRITE LOCKS SEND_COMMIT WRITE SEND_PAGES "
                                       : "LOCKS SEND_COMMIT SEND_PAGES ");
         cr_assert_eq(src_engine_owner(&e), SRC_OWNER_THEIRS);
-        if (native)
+        if (native) {
+            cr_assert_eq(action(SRC_DO_WRITE)->journal, VMS_JOURNAL_GONE);
+            cr_assert_eq(action(SRC_DO_WRITE)->value, 1u); /* its pages are still here */
             (void)tell(SRC_EV_WRITTEN, 0);
+        }
         for (int cut = 0; cut < 5; cut++) {
             forget();
             (void)tell(SRC_EV_CUT, 0);
@@ -491,6 +496,20 @@ Test(source_engine, queues_and_round_trips_count) {
     cr_assert_eq(src_engine_figures(&e)->threshold, all / 2);
 }
 
+/* [ENG-29] The last look at the devices will take as long as the last exact question did. */
+Test(source_engine, questions_take_their_time) {
+    struct src_config c = config(true);
+    begin(&c);
+    uint64_t all = c.switchover_bandwidth * c.downtime_ns / 1000000000;
+    both_pending(1000, 0); /* the estimate: so little is asked for exactly */
+    cr_assert(has(SRC_DO_QUERY));
+    cr_expect_eq(src_engine_figures(&e)->threshold, all);
+    now += 7 * 1000 * 1000;
+    both_pending(1 << 30, 0);
+    cr_expect_eq(e.state, SRC_PRECOPY);
+    cr_expect_eq(src_engine_figures(&e)->threshold, all - c.switchover_bandwidth * 7 / 1000);
+}
+
 /* [ENG-19] */
 Test(source_engine, keeps_the_bandwidth_limit) {
     struct src_config c = config(true);
@@ -588,9 +607,30 @@ Test(source_engine, devices_that_there_are_not) {
     cr_assert_eq(event((struct src_event){.kind = SRC_EV_SAVED, .device = 7}), VMS_E_MISUSE);
     cr_assert_eq(e.state, SRC_PRECOPY);
     cr_assert_eq(event((struct src_event){.kind = (enum src_event_kind)99}), VMS_E_MISUSE);
-    cr_assert_eq(event((struct src_event){.kind = SRC_EV_GRANT, .device = 7}),
-                 VMS_E_SRC_UNEXPECTED);
-    cr_assert_eq(e.state, SRC_FAILED);
+}
+
+/* [SES-28] Whatever the wire gives by a device's number: nothing is stored there. */
+Test(source_engine, switchover_of_devices_that_there_are_not) {
+    static const enum src_event_kind words[] = {SRC_EV_REQUEST, SRC_EV_GRANT};
+    for (size_t i = 0; i < 2; i++) {
+        struct src_config c = config(true);
+        begin(&c);
+        cr_assert_eq(event((struct src_event){.kind = words[i], .device = 7, .generation = 1}),
+                     VMS_E_SESSION_DEVICE);
+        cr_assert_eq(e.state, SRC_FAILED);
+        cr_assert(src_engine_may_run(&e) && !has(SRC_DO_GRANT));
+    }
+}
+
+/* [HND-1] One name natively; QEVM has no hand-over: [ENG-2] */
+Test(source_engine, words_of_the_hand_over_out_of_place) {
+    for (int native = 0; native < 2; native++) {
+        struct src_config c = config(native);
+        begin(&c);
+        cr_assert_eq(tell(SRC_EV_RUNNING, 0),
+                     native ? VMS_E_HANDOVER_UNEXPECTED : VMS_E_SRC_UNEXPECTED);
+        cr_assert_eq(e.state, SRC_FAILED);
+    }
 }
 
 /* [ENG-26] [HND-11] */
