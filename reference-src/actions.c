@@ -127,13 +127,21 @@ static enum vms_code do_granted(struct src_session *s, const struct src_action *
 
 /* ---- the guest ---- */
 
+const char *src_downtime_text(uint64_t ns, char out[SRC_DOWNTIME_TEXT]) {
+    if (ns == UINT64_MAX)
+        return "not known yet";
+    (void)snprintf(out, SRC_DOWNTIME_TEXT, "%.0f ms", (double)ns / 1e6);
+    return out;
+}
+
 static enum vms_code do_stop(struct src_session *s, const struct src_action *a,
                              struct src_event *answer, struct vms_error *err) {
     const struct src_figures *f = src_engine_figures(s->engine);
+    char downtime[SRC_DOWNTIME_TEXT];
     (void)a;
-    src_say(s, "switching over: %.1f MiB at %.1f MiB/s, expected downtime %.0f ms",
+    src_say(s, "switching over: %.1f MiB at %.1f MiB/s, expected downtime %s",
             (double)f->pending / 1048576, (double)f->bandwidth / 1048576,
-            (double)f->expected_downtime_ns / 1e6);
+            src_downtime_text(f->expected_downtime_ns, downtime));
     answer->kind = SRC_EV_STOPPED;
     return s->host.guest->ops->stop(s->host.guest->ctx, err);
 }

@@ -133,14 +133,15 @@ static json_t *order_status(struct src_session *s, const json_t *order) {
     src_ram_figures(&s->devices[0], &ram);
     pthread_mutex_lock(&s->lock);
     const struct src_figures *f = &s->figures;
-    json_t *answer =
-        json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:I}", "ok", 1, "state",
-                  src_state_name(s->state), "owner", src_owner_name(s->owner), "bandwidth",
-                  (json_int_t)f->bandwidth, "pending", (json_int_t)f->pending, "threshold",
-                  (json_int_t)f->threshold, "dirty_rate", (json_int_t)f->dirty_rate,
-                  "expected_downtime_ns", (json_int_t)f->expected_downtime_ns, "rounds",
-                  (json_int_t)ram.passes, "requests", (json_int_t)ram.requests, "throttle",
-                  (int)f->throttle, "dirty_bytes", (json_int_t)ram.dirty_bytes);
+    bool known = f->expected_downtime_ns != UINT64_MAX; /* else null */
+    json_t *downtime = known ? json_integer((json_int_t)f->expected_downtime_ns) : json_null();
+    json_t *answer = json_pack(
+        "{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:i, s:I}", "ok", 1, "state",
+        src_state_name(s->state), "owner", src_owner_name(s->owner), "bandwidth",
+        (json_int_t)f->bandwidth, "pending", (json_int_t)f->pending, "threshold",
+        (json_int_t)f->threshold, "dirty_rate", (json_int_t)f->dirty_rate, "expected_downtime_ns",
+        downtime, "rounds", (json_int_t)ram.passes, "requests", (json_int_t)ram.requests,
+        "throttle", (int)f->throttle, "dirty_bytes", (json_int_t)ram.dirty_bytes);
     pthread_mutex_unlock(&s->lock);
     return answer;
 }

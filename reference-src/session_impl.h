@@ -108,6 +108,12 @@ void src_trouble(struct src_session *s, const struct vms_error *why);
 void src_say(struct src_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void src_mark(struct src_session *s, enum vms_timeline_event event, uint64_t value);
 
+enum {
+    SRC_DOWNTIME_TEXT = 32,
+};
+/** actions.c: a downtime for people, in out or static; UINT64_MAX is not known yet. */
+const char *src_downtime_text(uint64_t ns, char out[SRC_DOWNTIME_TEXT]);
+
 void src_release_waiting(struct src_session *s);
 
 /* progress.c */

@@ -74,7 +74,7 @@ static enum vms_code make(struct src_session *s, struct vms_error *err) {
     s->engine = malloc(src_engine_size());
     if (!s->engine)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
-    (void)src_engine_init(s->engine, &config);
+    s->figures = *src_engine_figures(src_engine_init(s->engine, &config));
     src_facts(s);
     return VMS_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "reference-src/session.h"
+#include "reference-src/session_impl.h"
 #include "reference-src/test_peer.h"
 
 /*
@@ -87,7 +87,7 @@ static void wait_for_end(struct run *r) {
 }
 
 /* [RP-11] Done when the destination says so. */
-Test(session, completes, .timeout = 60) {
+Test(session, completes, .timeout = 300) {
     static struct run r;
     prepare(&r);
     begin(&r);
@@ -102,19 +102,23 @@ static void count_up(void *ctx, uint64_t now_ns) {
 }
 
 /* [REP-10] [REP-12] Behind the commit point nothing is pending, whatever was last reckoned. */
-Test(session, what_a_report_has, .timeout = 60) {
+Test(session, what_a_report_has, .timeout = 300) {
     static struct run r;
     struct vms_timeline_options o = {.end = VMS_END_SOURCE};
     struct vms_timeline *t = vms_timeline_new(&o, 1);
     unsigned events = 0;
     struct vms_error err = {0};
     prepare(&r);
+    r.options.switchover_bandwidth = 1 << 30; /* all of it can go in the downtime */
     struct src_session_host host = {
         .guest = &r.guest.guest, .timeline = t, .watch = count_up, .watch_ctx = &events};
     r.session = src_session_new(&r.options, &host, &err);
     cr_assert_not_null(r.session, "%s", err.message);
     cr_assert_eq(pthread_create(&r.thread, NULL, run_thread, &r), 0);
     wait_for_end(&r);
+    json_t *answer = order(&r, "{\"order\": \"status\"}");
+    cr_expect_gt(json_integer_value(json_object_get(answer, "pending")), 0, "what was reckoned");
+    json_decref(answer);
     src_session_refresh(r.session, 2);
     const struct vms_timeline_view *v = vms_timeline_view(t);
     cr_expect_eq(v->gauges.pending, 0u);
@@ -128,7 +132,7 @@ Test(session, what_a_report_has, .timeout = 60) {
     vms_timeline_free(t);
 }
 
-Test(session, completes_into_a_file, .timeout = 60) {
+Test(session, completes_into_a_file, .timeout = 300) {
     static struct run r;
     char uri[160], path[160];
     prepare(&r);
@@ -145,7 +149,7 @@ Test(session, completes_into_a_file, .timeout = 60) {
 }
 
 /* [SRC-2] Nobody there; gone at once; gone in the middle. */
-Test(session, nobody_listens, .timeout = 60) {
+Test(session, nobody_listens, .timeout = 300) {
     static struct run r;
     prepare(&r);
     r.options.connect = "unix:/tmp/vms-nobody-listens-here";
@@ -154,7 +158,7 @@ Test(session, nobody_listens, .timeout = 60) {
     cr_expect_eq(r.out.error.code, VMS_E_CONNECT);
 }
 
-Test(session, hung_up_at_once, .timeout = 60) {
+Test(session, hung_up_at_once, .timeout = 300) {
     static struct run r;
     prepare(&r);
     begin(&r);
@@ -162,7 +166,7 @@ Test(session, hung_up_at_once, .timeout = 60) {
     finish(&r, SRC_FAILED, SRC_OWNER_OURS);
 }
 
-Test(session, hung_up_in_the_middle, .timeout = 60) {
+Test(session, hung_up_in_the_middle, .timeout = 300) {
     static struct run r;
     prepare(&r);
     r.options.bandwidth = 4 << 20;
@@ -173,7 +177,7 @@ Test(session, hung_up_in_the_middle, .timeout = 60) {
 }
 
 /* The destination fails, or claims to be done too early. */
-Test(session, shut_in_precopy, .timeout = 60) {
+Test(session, shut_in_precopy, .timeout = 300) {
     for (unsigned i = 0; i < 2; i++) {
         static struct run r;
         prepare(&r);
@@ -185,7 +189,7 @@ Test(session, shut_in_precopy, .timeout = 60) {
     }
 }
 
-Test(session, garbage_on_the_return_path, .timeout = 60) {
+Test(session, garbage_on_the_return_path, .timeout = 300) {
     static struct run r;
     static const uint8_t garbage[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     prepare(&r);
@@ -198,7 +202,7 @@ Test(session, garbage_on_the_return_path, .timeout = 60) {
 }
 
 /* [ACK-6] An acknowledgement that nobody asked for. */
-Test(session, surplus_acknowledgement, .timeout = 60) {
+Test(session, surplus_acknowledgement, .timeout = 300) {
     static struct run r;
     static const uint8_t acks[] = {0, 7, 0, 0, 0, 7, 0, 0};
     prepare(&r);
@@ -212,7 +216,7 @@ Test(session, surplus_acknowledgement, .timeout = 60) {
 }
 
 /* [SRC-3] Behind the commit point a SHUT other than 0 brings the guest back. */
-Test(session, refused_after_the_end, .timeout = 60) {
+Test(session, refused_after_the_end, .timeout = 300) {
     static struct run r;
     prepare(&r);
     begin(&r);
@@ -237,16 +241,16 @@ static void doubt(const char *resolve, enum src_state state, enum src_owner owne
     finish(&r, state, owner);
 }
 
-Test(session, in_doubt_ours, .timeout = 60) {
+Test(session, in_doubt_ours, .timeout = 300) {
     doubt("{\"order\": \"resolve\", \"as\": \"ours\"}", SRC_FAILED, SRC_OWNER_OURS);
 }
 
-Test(session, in_doubt_theirs, .timeout = 60) {
+Test(session, in_doubt_theirs, .timeout = 300) {
     doubt("{\"order\": \"resolve\", \"as\": \"theirs\"}", SRC_COMPLETED, SRC_OWNER_THEIRS);
 }
 
 /* [SRC-14] A destination that reads nothing does not hold up a cancellation. */
-Test(session, cancelled_against_a_deaf_peer, .timeout = 60) {
+Test(session, cancelled_against_a_deaf_peer, .timeout = 300) {
     static struct run r;
     r.peer.deaf = true;
     prepare(&r);
@@ -261,7 +265,7 @@ Test(session, cancelled_against_a_deaf_peer, .timeout = 60) {
 
 /* ---- orders ---- */
 
-Test(session, orders, .timeout = 60) {
+Test(session, orders, .timeout = 300) {
     static struct run r;
     static const char *const refused[] = {
         "{\"order\": \"dance\"}",
@@ -289,7 +293,7 @@ Test(session, orders, .timeout = 60) {
 }
 
 /* [ENG-7] Held, and told to go on; held, and cancelled. */
-Test(session, pause_before_switchover, .timeout = 60) {
+Test(session, pause_before_switchover, .timeout = 300) {
     for (unsigned i = 0; i < 2; i++) {
         static struct run r;
         prepare(&r);
@@ -332,7 +336,7 @@ static void pause_now(struct run *r, size_t channel) {
 
 /* [REC-1] A cut is a pause, and so is the next one; nothing ran there: it may come back by order.
  */
-Test(session, postcopy_cut_is_a_pause, .timeout = 60) {
+Test(session, postcopy_cut_is_a_pause, .timeout = 300) {
     static struct run r;
     static const uint8_t want[] = {8, 0, 10, 0, 7, 6, 'p', 'c', '.', 'r', 'a', 'm'};
     into_pause(&r, 60000);
@@ -347,7 +351,7 @@ Test(session, postcopy_cut_is_a_pause, .timeout = 60) {
 
 /* [HOST-5] [REC-5] A destination that takes the connection and says nothing is given up, and can be
  * tried again: nothing of that connection stays behind. */
-Test(session, recovery_that_is_not_answered, .timeout = 60) {
+Test(session, recovery_that_is_not_answered, .timeout = 300) {
     static struct run r;
     into_pause(&r, 300);
     pause_now(&r, 0);
@@ -369,7 +373,7 @@ static json_int_t requests(struct run *r) {
 }
 
 /* A page was asked for: the guest has run there, and never comes back. */
-Test(session, postcopy_given_up, .timeout = 60) {
+Test(session, postcopy_given_up, .timeout = 300) {
     static struct run r;
     static const uint8_t request[] = {0, 3, 0,    19, 0, 0,   0,   0,   0,   0xff, 0,  0,
                                       0, 0, 0x10, 0,  6, 'p', 'c', '.', 'r', 'a',  'm'};
@@ -383,8 +387,42 @@ Test(session, postcopy_given_up, .timeout = 60) {
     finish(&r, SRC_FAILED, SRC_OWNER_LOST);
 }
 
+static bool downtime_is_known(struct run *r) {
+    json_t *answer = order(r, "{\"order\": \"status\"}");
+    const json_t *ns = json_object_get(answer, "expected_downtime_ns");
+    bool known = json_is_integer(ns);
+    cr_expect(known ? json_integer_value(ns) >= 0 : json_is_null(ns));
+    json_decref(answer);
+    return known;
+}
+
+/* A number only when there is one: behind the first look at what is pending. */
+Test(session, expected_downtime, .timeout = 300) {
+    static struct run r;
+    prepare(&r);
+    r.options.switchover_bandwidth = 1 << 30;
+    struct src_session_host host = {.guest = &r.guest.guest};
+    struct vms_error err = {0};
+    r.session = src_session_new(&r.options, &host, &err);
+    cr_assert_not_null(r.session, "%s", err.message);
+    cr_expect_not(downtime_is_known(&r));
+    cr_assert_eq(pthread_create(&r.thread, NULL, run_thread, &r), 0);
+    wait_for_end(&r);
+    cr_expect(downtime_is_known(&r));
+    test_say(&r.peer, 0, SHUT_0, sizeof SHUT_0);
+    finish(&r, SRC_COMPLETED, SRC_OWNER_THEIRS);
+}
+
+/* In words, too. */
+Test(session, expected_downtime_in_words) {
+    char text[SRC_DOWNTIME_TEXT];
+    cr_expect_str_eq(src_downtime_text(UINT64_MAX, text), "not known yet");
+    cr_expect_str_eq(src_downtime_text(1499999, text), "1 ms");
+    cr_expect_str_eq(src_downtime_text(0, text), "0 ms");
+}
+
 /* In doubt, and the program is ended: it says that nothing is known. */
-Test(session, quit_in_doubt, .timeout = 60) {
+Test(session, quit_in_doubt, .timeout = 300) {
     static struct run r;
     prepare(&r);
     begin(&r);
