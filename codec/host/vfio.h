@@ -129,6 +129,22 @@ enum vms_code vms_vfio_log_report(struct vms_vfio *device, uint64_t iova, uint64
 /** Idempotent. */
 void vms_vfio_log_stop(struct vms_vfio *device);
 
+/**
+ * [VDEV-23] The log of a legacy container, for devices that have none: of all that its devices
+ * write. False: it has none, or this is an iommufd.
+ */
+bool vms_vfio_container_logs(struct vms_vfio_iommu *iommu);
+enum vms_code vms_vfio_container_log_start(struct vms_vfio_iommu *iommu, struct vms_error *err);
+/**
+ * Sets a bit for every page that was written since the last report: iova and length are those of a
+ * mapping. bitmap has (length / page_size + 63) / 64 words; page_size is a power of two, 4096 or
+ * more. *lost, and all bits: there is no log any more.
+ */
+enum vms_code vms_vfio_container_log_report(struct vms_vfio_iommu *iommu, uint64_t iova,
+                                            uint64_t length, uint64_t page_size, uint64_t *bitmap,
+                                            bool *lost, struct vms_error *err);
+void vms_vfio_container_log_stop(struct vms_vfio_iommu *iommu);
+
 /* ---- PCI config space ---- */
 
 /** Bytes: 256, 4096, or 0 for a device that has none. */

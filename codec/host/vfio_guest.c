@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/vfio_guest_internal.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,10 +91,44 @@ uint64_t vms_vfio_guest_iova(const struct vms_vfio_guest *g, size_t block) {
 
 typedef enum vms_vfio_state to_state(const struct vms_vfio *device);
 
+struct change {
+    struct vms_vfio *device;
+    enum vms_vfio_state to;
+    enum vms_code code;
+    struct vms_error err;
+    pthread_t thread;
+    bool runs;
+};
+
+static void *change(void *arg) {
+    struct change *c = arg;
+    c->code = vms_vfio_set_state(c->device, c->to, &c->err);
+    return NULL;
+}
+
+/* [VDEV-21] Each in a thread of its own, the last one in this; where there is none, here, too. */
+static void begin(struct change *c, bool last) {
+    bool alone = last || vms_vfio_state(c->device) == c->to;
+    c->runs = !alone && pthread_create(&c->thread, NULL, change, c) == 0;
+    if (!c->runs)
+        (void)change(c);
+}
+
+/* All have tried; the first one's error. */
 static enum vms_code all_to(struct vms_vfio_guest *g, to_state *to, struct vms_error *err) {
+    struct change changes[VMS_VFIO_GUEST_MAX];
     enum vms_code code = VMS_OK;
-    for (size_t i = 0; i < g->count && code == VMS_OK; i++)
-        code = vms_vfio_set_state(g->device[i], to(g->device[i]), err);
+    for (size_t i = 0; i < g->count; i++) {
+        changes[i] = (struct change){.device = g->device[i], .to = to(g->device[i])};
+        begin(&changes[i], i + 1 == g->count);
+    }
+    for (size_t i = 0; i < g->count; i++) {
+        if (changes[i].runs)
+            (void)pthread_join(changes[i].thread, NULL);
+        if (code == VMS_OK && changes[i].code != VMS_OK)
+            *err = changes[i].err;
+        code = code == VMS_OK ? changes[i].code : code;
+    }
     return code;
 }
 

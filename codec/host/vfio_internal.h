@@ -5,13 +5,18 @@
 #include "host/vfio.h"
 #include "host/vfio_abi.h"
 
-/* vfio.c: states and data   vfio_open.c: IOMMU, files, features   vfio_log.c: DMA logging */
+/*
+ * vfio.c: states and data   vfio_open.c: IOMMU, files, features   vfio_log.c: DMA logging
+ * vfio_log_container.c: that of a legacy container
+ */
 
 struct vms_vfio_iommu {
-    int fd;        /* iommufd or container; -1: no device yet */
-    bool legacy;   /* a container */
-    bool ready;    /* legacy: VFIO_SET_IOMMU is done */
-    uint32_t ioas; /* iommufd */
+    int fd;            /* iommufd or container; -1: no device yet */
+    bool legacy;       /* a container */
+    bool ready;        /* legacy: VFIO_SET_IOMMU is done */
+    uint32_t ioas;     /* iommufd */
+    uint64_t log_page; /* legacy: of its log of dirty pages, bytes; 0: not asked, or none */
+    bool logging;
 };
 
 struct vms_vfio {

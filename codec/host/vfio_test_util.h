@@ -42,7 +42,7 @@ static inline void vfio_again(const char *filter) {
 
 #define SIM_TEST(suite, name)                                                                      \
     static void suite##_##name(void);                                                              \
-    Test(suite, name, .timeout = 60) {                                                             \
+    Test(suite, name, .timeout = 300) {                                                            \
         if (vfio_is_simulated())                                                                   \
             suite##_##name();                                                                      \
         else                                                                                       \

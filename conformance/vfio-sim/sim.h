@@ -111,7 +111,8 @@ struct vfs_description {
     char log[200];               /* path of the log; empty: $VFIO_SIM_LOG */
     uint64_t seed;
     bool p2p, precopy, reinit, data_size, dma_log;
-    bool trace; /* the log has every call, not only what changes */
+    bool iommu_log; /* the legacy container logs its writes: VFIO_IOMMU_DIRTY_PAGES */
+    bool trace;     /* the log has every call, not only what changes */
     uint64_t initial, dirty, dirty_rate, dirty_max, stop;
     bool reinit_to_dirty;  /* without the opt-in new data is dirty data, else stop-copy data */
     uint64_t read_rate;    /* of the data fd, 0: no limit */
@@ -187,6 +188,14 @@ int vfs_log_stop(struct vfs_device *device, uint64_t now);
 /** Sets a bit for every page of page_size that was written, and forgets it. */
 int vfs_log_report(struct vfs_device *device, uint64_t now, uint64_t iova, uint64_t length,
                    uint64_t page_size, uint64_t *bitmap);
+
+/** The same by the container: for a device with iommu_log, and without dma_log. */
+bool vfs_iommu_logs(const struct vfs_device *device);
+int vfs_iommu_log_start(struct vfs_device *device, uint64_t now, const struct vfs_range *ranges,
+                        size_t count);
+void vfs_iommu_log_stop(struct vfs_device *device, uint64_t now);
+int vfs_iommu_log_report(struct vfs_device *device, uint64_t now, uint64_t iova, uint64_t length,
+                         uint64_t *bitmap);
 
 /* sim_states.c */
 /** The next state on the way, as vfio_mig_get_next_state(); VFS_ERROR: no way. */

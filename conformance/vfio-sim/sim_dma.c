@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 /*
- * Logging of the pages that the device writes by DMA: VFIO_DEVICE_FEATURE_DMA_LOGGING_*. While it
- * is on, and the device runs, dma_rate pages a second are written in turn.
+ * Logging of the pages that the device writes by DMA: VFIO_DEVICE_FEATURE_DMA_LOGGING_*, or by the
+ * container. While it is on, and the device runs, dma_rate pages a second are written in turn.
  */
 enum {
     PAGE = 4096,
@@ -43,11 +43,9 @@ static bool is_ranges(const struct vfs_range *r, size_t count, uint64_t page_siz
     return pages <= LOG_MAX;
 }
 
-int vfs_log_start(struct vfs_device *device, uint64_t now, uint64_t *page_size,
-                  const struct vfs_range *ranges, size_t count) {
+static int start(struct vfs_device *device, uint64_t now, uint64_t *page_size,
+                 const struct vfs_range *ranges, size_t count) {
     struct vfs_dma *dma = &device->dma;
-    if (!device->d.dma_log)
-        return -ENOTTY;
     if (dma->on || count == 0)
         return -EINVAL;
     if (count > VFS_RANGES_MAX)
@@ -74,12 +72,19 @@ int vfs_log_start(struct vfs_device *device, uint64_t now, uint64_t *page_size,
     return 0;
 }
 
-int vfs_log_stop(struct vfs_device *device, uint64_t now) {
-    if (!device->d.dma_log)
-        return -ENOTTY;
+static int stop(struct vfs_device *device, uint64_t now) {
     free_bits(&device->dma);
     vfs_note(device, now, "log-stop", NULL);
     return 0;
+}
+
+int vfs_log_start(struct vfs_device *device, uint64_t now, uint64_t *page_size,
+                  const struct vfs_range *ranges, size_t count) {
+    return device->d.dma_log ? start(device, now, page_size, ranges, count) : -ENOTTY;
+}
+
+int vfs_log_stop(struct vfs_device *device, uint64_t now) {
+    return device->d.dma_log ? stop(device, now) : -ENOTTY;
 }
 
 static void mark(struct vfs_dma *dma, uint64_t iova) {
@@ -144,11 +149,9 @@ static uint64_t report_range(struct vfs_dma *dma, size_t i, uint64_t iova, uint6
     return found;
 }
 
-int vfs_log_report(struct vfs_device *device, uint64_t now, uint64_t iova, uint64_t length,
-                   uint64_t page_size, uint64_t *bitmap) {
+static int report(struct vfs_device *device, uint64_t now, uint64_t iova, uint64_t length,
+                  uint64_t page_size, uint64_t *bitmap) {
     struct vfs_dma *dma = &device->dma;
-    if (!device->d.dma_log)
-        return -ENOTTY;
     if (!dma->on || page_size < PAGE || (page_size & (page_size - 1)) || length == 0 ||
         iova + length - 1 < iova)
         return -EINVAL;
@@ -163,4 +166,30 @@ int vfs_log_report(struct vfs_device *device, uint64_t now, uint64_t iova, uint6
     if (found)
         vfs_note(device, now, "dirty", "\"pages\":%llu", (unsigned long long)found);
     return 0;
+}
+
+int vfs_log_report(struct vfs_device *device, uint64_t now, uint64_t iova, uint64_t length,
+                   uint64_t page_size, uint64_t *bitmap) {
+    return device->d.dma_log ? report(device, now, iova, length, page_size, bitmap) : -ENOTTY;
+}
+
+/* ---- by the container ---- */
+
+bool vfs_iommu_logs(const struct vfs_device *device) {
+    return device->d.iommu_log && !device->d.dma_log;
+}
+
+int vfs_iommu_log_start(struct vfs_device *device, uint64_t now, const struct vfs_range *ranges,
+                        size_t count) {
+    uint64_t page_size = PAGE;
+    return start(device, now, &page_size, ranges, count);
+}
+
+void vfs_iommu_log_stop(struct vfs_device *device, uint64_t now) {
+    (void)stop(device, now);
+}
+
+int vfs_iommu_log_report(struct vfs_device *device, uint64_t now, uint64_t iova, uint64_t length,
+                         uint64_t *bitmap) {
+    return report(device, now, iova, length, PAGE, bitmap);
 }

@@ -163,6 +163,7 @@ static const struct sim_setting settings[] = {
     {"precopy-v2", SIM_SWITCH, AT(reinit), NULL},
     {"data-size", SIM_SWITCH, AT(data_size), NULL},
     {"dma-log", SIM_SWITCH, AT(dma_log), NULL},
+    {"iommu-log", SIM_SWITCH, AT(iommu_log), NULL},
     {"trace", SIM_SWITCH, AT(trace), NULL},
     {"initial", SIM_SIZE, AT(initial), NULL},
     {"dirty", SIM_SIZE, AT(dirty), NULL},

@@ -305,6 +305,7 @@ static ssize_t no_write(struct object *object, const void *buf, size_t len) {
 
 static void device_release(struct object *object) {
     struct device *d = (struct device *)object;
+    container_remove(d);
     if (d->sim) {
         vfs_device_clear(d->sim);
         free(d->sim);

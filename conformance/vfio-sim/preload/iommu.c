@@ -58,6 +58,16 @@ static uint64_t unmap(uint64_t iova, uint64_t length) {
     return bytes;
 }
 
+size_t iommu_ranges(struct vfs_range *out, size_t max) {
+    size_t n = 0;
+    (void)pthread_mutex_lock(&iommu.lock);
+    for (size_t i = 0; i < MAPS && n < max; i++)
+        if (iommu.maps[i].length)
+            out[n++] = (struct vfs_range){iommu.maps[i].iova, iommu.maps[i].length};
+    (void)pthread_mutex_unlock(&iommu.lock);
+    return n;
+}
+
 /* A device counts up the first word of the page that it writes. */
 void iommu_dma(uint64_t iova, uint64_t length) {
     (void)pthread_mutex_lock(&iommu.lock);
@@ -142,6 +152,8 @@ static int container_ioctl(struct object *object, unsigned long request, void *a
     case VFIO_IOMMU_MAP_DMA:
         return map(m->iova, m->size, m->vaddr, m->flags & VFIO_DMA_MAP_FLAG_WRITE);
     case VFIO_IOMMU_UNMAP_DMA: u->size = unmap(u->iova, u->size); return 0;
+    case VFIO_IOMMU_GET_INFO: return container_info(arg);
+    case VFIO_IOMMU_DIRTY_PAGES: return container_dirty(arg);
     default: return -ENOTTY;
     }
 }
@@ -164,6 +176,8 @@ static int device_fd(struct group *group, const char *name) {
             return (int)file;
         struct object *object = device_new((int)file);
         (void)kernel(SYS_close, file, 0, 0, 0, 0);
+        if (object)
+            container_add((struct device *)object);
         return object ? object_open(object, "vfio-sim-device") : -EINVAL;
     }
     return -ENODEV;

@@ -4,6 +4,7 @@
 
 #include "conformance/vfio-sim/sim.h"
 
+#include <linux/vfio.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -16,6 +17,7 @@
  *   calls.c   the functions that are interposed   device.c  ioctls and regions of a device
  *   fds.c     descriptor -> object                iommu.c   iommufd, container, group
  *   log.c     the log                             data.c    the data fd
+ *   container.c  the log of a legacy container
  *
  * Object functions return a result, or a negative errno.
  */
@@ -67,9 +69,18 @@ struct object *data_new(struct object *device_object, struct device *device);
 struct object *iommu_new(void);
 struct object *container_new(void);
 struct object *group_new(const char *text, size_t len);
+/** What is mapped now, at most max ranges; how many. */
+size_t iommu_ranges(struct vfs_range *out, size_t max);
 /** Writes what a device writes to an IOVA. */
 void iommu_dma(uint64_t iova, uint64_t length);
 uint32_t iommu_next_id(void);
+
+/* container.c: VFIO_IOMMU_GET_INFO, VFIO_IOMMU_DIRTY_PAGES for devices that were got by groups */
+void container_add(struct device *device);
+/** Nothing, when it is not one of them. */
+void container_remove(struct device *device);
+int container_info(struct vfio_iommu_type1_info *info);
+int container_dirty(struct vfio_iommu_type1_dirty_bitmap *d);
 
 /* log.c */
 struct vfs_log log_open(const char *path);
