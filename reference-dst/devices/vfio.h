@@ -26,7 +26,7 @@ struct dst_device_ops {
     enum vms_code (*initial_sent)(void *ctx, uint64_t *generation, struct vms_error *err);
     /** Its stream is over. */
     enum vms_code (*end)(void *ctx, struct vms_error *err);
-    /** Its config state, kept until load_config. len at most VMS_VFIO_CONFIG_MAX. */
+    /** Its config state, kept until load_config. More than VMS_VFIO_CONFIG_MAX: VFIO_CONFIG. */
     enum vms_code (*config)(void *ctx, const uint8_t *bytes, size_t len, struct vms_error *err);
     /** It may be loaded now: at once, or with CONFIG_LOAD_READY (VFIO-8). */
     enum vms_code (*load_config)(void *ctx, struct vms_error *err);

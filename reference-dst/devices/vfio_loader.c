@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-dst/devices/vfio_loader.h"
 
-#include "host/vfio_config.h"
-
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
 
 /*
  * A ring of records, each a head and its bytes in one piece: what does not fit before the end of
@@ -17,6 +20,8 @@ struct head {
 
 enum {
     ALIGN = sizeof(struct head),
+    PIECE = 1 << 20, /* bytes of the ring that get their memory at once */
+    PAGE = 4096,
     SKIP = UINT32_MAX, /* the rest of the ring is not used */
 };
 
@@ -30,8 +35,9 @@ struct dst_vfio_loader {
     uint64_t written, taken;
     struct vms_error error; /* the thread's first */
     uint8_t *ring;
-    size_t config_len;
-    uint8_t config[VMS_VFIO_CONFIG_MAX];
+    size_t present; /* of it, bytes that have their memory */
+    uint8_t *config;
+    size_t config_len, config_room;
 };
 
 static size_t padded(size_t len) {
@@ -40,12 +46,27 @@ static size_t padded(size_t len) {
 
 /* ---- the thread ---- */
 
+static enum vms_code make_room(struct dst_vfio_loader *l, size_t size, struct vms_error *err) {
+    size_t room = l->config_room ? l->config_room : 64 << 10;
+    while (room < size)
+        room *= 2;
+    uint8_t *more = room == l->config_room ? l->config : realloc(l->config, room);
+    if (!more)
+        return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+    l->config = more;
+    l->config_room = room;
+    return VMS_OK;
+}
+
+/* [MIG-34] */
 static enum vms_code take_config(struct dst_vfio_loader *l, const uint8_t *bytes, size_t len,
                                  bool last, struct vms_error *err) {
     const struct dst_device *d = &l->device;
-    if (len > sizeof l->config - l->config_len)
-        return vms_error_set(err, VMS_E_VFIO_CONFIG, "%.60s: more than %zu bytes", d->idstr,
-                             sizeof l->config);
+    if (len > DST_VFIO_LOADER_CONFIG - l->config_len)
+        return vms_error_set(err, VMS_E_LIMIT, "%.60s: config state (device_state_bytes)",
+                             d->idstr);
+    if (make_room(l, l->config_len + len, err) != VMS_OK)
+        return err->code;
     if (len)
         memcpy(l->config + l->config_len, bytes, len);
     l->config_len += len;
@@ -81,13 +102,33 @@ static size_t size_of(const struct dst_vfio_loader *l, const struct head *h) {
                            : padded(h->len);
 }
 
+/*
+ * Locked; dropped meanwhile. A piece of the ring gets its memory before anything is in it, while
+ * the source's guest still runs: else the first touch of every page would be downtime.
+ */
+static void make_present(struct dst_vfio_loader *l) {
+    uint8_t *at = l->ring + l->present;
+    l->present += PIECE;
+    pthread_mutex_unlock(&l->lock);
+    (void)madvise(at, PIECE, MADV_POPULATE_WRITE); /* an older kernel does it at the first touch */
+    pthread_mutex_lock(&l->lock);
+}
+
+/* Locked. Until there is something to take. */
+static void wait_for_work(struct dst_vfio_loader *l) {
+    while (l->taken == l->written && !l->over)
+        if (l->present < DST_VFIO_LOADER_BYTES)
+            make_present(l);
+        else
+            pthread_cond_wait(&l->changed, &l->lock);
+}
+
 static void *thread_main(void *loader) {
     struct dst_vfio_loader *l = loader;
     struct vms_error err;
     pthread_mutex_lock(&l->lock);
     for (;;) {
-        while (l->taken == l->written && !l->over)
-            pthread_cond_wait(&l->changed, &l->lock);
+        wait_for_work(l);
         if (l->over)
             break;
         pthread_mutex_unlock(&l->lock);
@@ -190,7 +231,7 @@ enum vms_code dst_vfio_loader_new(const struct dst_device *device,
     struct dst_vfio_loader *l = calloc(1, sizeof *l);
     *out = NULL;
     if (l)
-        l->ring = malloc(DST_VFIO_LOADER_BYTES);
+        l->ring = aligned_alloc(PAGE, DST_VFIO_LOADER_BYTES);
     if (!l || !l->ring) {
         free(l);
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
@@ -219,6 +260,7 @@ void dst_vfio_loader_free(struct dst_vfio_loader *l) {
         (void)pthread_join(l->thread, NULL);
     (void)pthread_cond_destroy(&l->changed);
     (void)pthread_mutex_destroy(&l->lock);
+    free(l->config);
     free(l->ring);
     free(l);
 }

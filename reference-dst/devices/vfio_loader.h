@@ -12,15 +12,16 @@
 struct dst_vfio_loader;
 
 enum dst_vfio_load {
-    DST_VFIO_LOAD_DATA,   /* a piece of its stream */
-    DST_VFIO_LOAD_MARK,   /* all initial data was sent */
-    DST_VFIO_LOAD_END,    /* its stream is over */
-    DST_VFIO_LOAD_CONFIG, /* a piece of its config state; whole, not above VMS_VFIO_CONFIG_MAX */
+    DST_VFIO_LOAD_DATA,        /* a piece of its stream */
+    DST_VFIO_LOAD_MARK,        /* all initial data was sent */
+    DST_VFIO_LOAD_END,         /* its stream is over */
+    DST_VFIO_LOAD_CONFIG,      /* a piece of its config state; whole, not above the limit below */
     DST_VFIO_LOAD_CONFIG_LAST, /* the last piece: it is loaded */
 };
 
 enum {
-    DST_VFIO_LOADER_BYTES = 32 << 20, /* that wait at most */
+    DST_VFIO_LOADER_BYTES = 32 << 20,  /* that wait at most */
+    DST_VFIO_LOADER_CONFIG = 64 << 20, /* bytes: device_state_bytes, as QEMU's wire has it */
 };
 
 /** What happens in its thread. */
