@@ -191,20 +191,12 @@ void dst_native_live(struct dst_session *s, struct vms_channel *first) {
 
 /* ---- after a restart ---- */
 
-static bool parse_session(const char *text, uint8_t session[16]) {
-    for (int i = 0; i < 16; i++) {
-        unsigned octet;
-        if (sscanf(text + (size_t)i * 2, "%2x", &octet) != 1)
-            return false;
-        session[i] = (uint8_t)octet;
-    }
-    return strlen(text) == 32;
-}
-
 enum vms_code dst_native_answer_for(struct dst_session *s, struct vms_error *err) {
     struct dst_native_config c;
     uint8_t session[16];
-    if (!s->options->journal || !parse_session(s->options->answer, session))
+    const char *id = s->options->answer;
+    bool good = strlen(id) == VMS_SESSION_TEXT - 1 && vms_session_parse(id, session);
+    if (!s->options->journal || !good)
         return vms_error_set(err, VMS_E_MISUSE, "--answer wants 32 digits and --journal DIR");
     if (configure(s, &c, err) != VMS_OK)
         return err->code;

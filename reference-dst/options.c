@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-dst/options.h"
 
-#include <errno.h>
+#include "host/arguments.h"
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <vmstream/vmstream.h>
 
 static const char HELP[] =
@@ -128,45 +127,13 @@ static int usage(const char *what, const char *value) {
     return 2;
 }
 
-/* A number with an optional suffix, at most max. */
-static bool parse_number(const char *text, uint64_t max, uint64_t *out) {
-    static const char suffixes[] = "KMGT";
-    char *end;
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 0);
-    if (errno || end == text || *text == '-')
-        return false;
-    const char *suffix = *end ? strchr(suffixes, *end & ~0x20) : NULL;
-    unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
-    if ((*end && (!suffix || end[1])) || n > UINT64_MAX >> shift)
-        return false;
-    *out = (uint64_t)n << shift;
-    return *out <= max;
-}
-
-static int list_limits(void) {
-#define VMS_LIMIT(name, value, unit, text)                                                         \
-    printf("%-22s %14llu %-9s %s\n", #name, (unsigned long long)(value), unit, text);
-#include <vmstream/registry/limits.def>
-#undef VMS_LIMIT
-    return 0;
-}
-
-static int parse_limit(char *text, struct vms_limits *limits) {
-    char *value = strchr(text, '=');
-    if (strcmp(text, "help") == 0)
-        return list_limits();
-    if (!value)
-        return usage("--limit wants NAME=VALUE", text);
-    *value++ = 0;
-#define VMS_LIMIT(name, default_, unit, what)                                                      \
-    if (strcmp(text, #name) == 0)                                                                  \
-        return parse_number(value, UINT32_MAX * UINT64_C(65536), &limits->name)                    \
-                   ? -1                                                                            \
-                   : usage("bad limit", value);
-#include <vmstream/registry/limits.def>
-#undef VMS_LIMIT
-    return usage("no such limit", text);
+static int parse_limit(const char *text, struct vms_limits *limits) {
+    if (strcmp(text, "help") == 0) {
+        vms_argument_limits_list();
+        return 0;
+    }
+    const char *wrong = vms_argument_limit(text, limits);
+    return wrong ? usage(wrong, text) : -1;
 }
 
 static int parse_dialect(const char *text, struct vms_dialect *dialect) {
@@ -188,7 +155,7 @@ static uint64_t most(int option) {
 
 static int parse_counts(int option, const char *text, struct dst_options *o) {
     uint64_t n;
-    if (!parse_number(text, most(option), &n))
+    if (!vms_argument_number(text, most(option), &n))
         return usage("bad number", text);
     int ms = n <= most(O_TIMEOUT) ? (int)n * 1000 : 0;
     switch (option) {

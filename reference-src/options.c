@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-src/options.h"
 
-#include <errno.h>
+#include "host/arguments.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,22 +202,6 @@ static const char *const DIRTY[] = {
     [VMS_DIRTY_UFFD_WP] = "uffd-wp",
 };
 
-/* A number with an optional suffix, at most max. */
-static bool parse_number(const char *text, uint64_t max, uint64_t *out) {
-    static const char suffixes[] = "KMGT";
-    char *end;
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 0);
-    if (errno || end == text || *text == '-')
-        return false;
-    const char *suffix = *end ? strchr(suffixes, *end & ~0x20) : NULL;
-    unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
-    if ((*end && (!suffix || end[1])) || n > UINT64_MAX >> shift)
-        return false;
-    *out = (uint64_t)n << shift;
-    return *out <= max;
-}
-
 /* One of two words. */
 static int parse_either(const char *text, const char *yes, const char *no, bool *out) {
     *out = strcmp(text, yes) == 0;
@@ -289,7 +273,7 @@ static int parse_count(int option, const char *text, struct src_options *o) {
     uint64_t max = option == O_CHANNELS                                        ? CHANNELS_MAX
                    : option >= O_BANDWIDTH && option <= O_SWITCHOVER_BANDWIDTH ? UINT64_MAX / 2
                                                                                : SECONDS_MAX;
-    if (!parse_number(text, max, &n))
+    if (!vms_argument_number(text, max, &n))
         return usage("bad number", text);
     switch (option) {
     case O_CHANNELS: o->channels = (unsigned)n; break;

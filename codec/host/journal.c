@@ -35,11 +35,12 @@ void vms_session_text(const uint8_t session[16], char text[VMS_SESSION_TEXT]) {
         (void)snprintf(text + (size_t)i * 2, 3, "%02x", session[i]);
 }
 
-static bool parse_session(const char *text, uint8_t session[16]) {
+bool vms_session_parse(const char *text, uint8_t session[16]) {
+    if (strspn(text, "0123456789abcdefABCDEF") != VMS_SESSION_TEXT - 1)
+        return false;
     for (int i = 0; i < 16; i++) {
-        unsigned octet;
-        if (sscanf(text + (size_t)i * 2, "%2x", &octet) != 1)
-            return false;
+        unsigned octet = 0;
+        (void)sscanf(text + (size_t)i * 2, "%2x", &octet);
         session[i] = (uint8_t)octet;
     }
     return true;
@@ -79,7 +80,7 @@ static bool parse(const char *text, size_t len, struct vms_journal_record *r) {
                "vmstream-journal 1 session %32[0-9a-f] role %15[a-z] state %15[a-z-] generation "
                "%" SCNu64,
                session, role, state, &r->generation) != 4 ||
-        strlen(session) != 32 || !parse_session(session, r->session))
+        !vms_session_parse(session, r->session))
         return false;
     r->postcopy = strstr(text, POSTCOPY) != NULL;
     r->role = strcmp(role, ROLES[0]) ? VMS_ROLE_DESTINATION : VMS_ROLE_SOURCE;
@@ -189,7 +190,7 @@ enum vms_code vms_journal_list(const char *folder, enum vms_native_role role,
         struct vms_error ignored;
         bool ours =
             strncmp(entries[i]->d_name + 33, ROLES[role != 0], strlen(ROLES[role != 0])) == 0;
-        if (ours && parse_session(entries[i]->d_name, r.session)) {
+        if (ours && vms_session_parse(entries[i]->d_name, r.session)) {
             (void)vms_journal_read(folder, &r, &ignored);
             found(ctx, &r);
         }

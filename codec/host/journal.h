@@ -28,6 +28,8 @@ enum {
 
 /** Session id as text, 32 digits. */
 void vms_session_text(const uint8_t session[16], char text[VMS_SESSION_TEXT]);
+/** text begins with 32 hexadecimal digits and has no 33rd. */
+bool vms_session_parse(const char *text, uint8_t session[16]);
 
 /**
  * Makes the record durable in place of the last one. HANDOVER_JOURNAL when that is not known: the

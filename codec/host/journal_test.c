@@ -134,3 +134,22 @@ Test(journal, list) {
     cr_expect_eq(vms_journal_list("/nonexistent", VMS_ROLE_SOURCE, see, &s, &err),
                  VMS_E_HANDOVER_JOURNAL);
 }
+
+/* A session's id in a file's name and on a command line. */
+Test(journal, session_ids) {
+    static const char good[] = "00112233445566778899AAbbccddeeff";
+    static const char *const bad[] = {"",
+                                      "0",
+                                      "00112233445566778899aabbccddeef",
+                                      "00112233445566778899aabbccddeefff",
+                                      "0011223344556677-899aabbccddeeff",
+                                      "0x112233445566778899aabbccddeeff"};
+    uint8_t session[16];
+    char text[VMS_SESSION_TEXT];
+    cr_assert(vms_session_parse(good, session));
+    vms_session_text(session, text);
+    cr_expect_str_eq(text, "00112233445566778899aabbccddeeff");
+    cr_expect(vms_session_parse("00112233445566778899aabbccddeeff-source", session));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_expect_not(vms_session_parse(bad[i], session), "%s", bad[i]);
+}

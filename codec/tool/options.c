@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/arguments.h"
 #include "tool/tool.h"
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,55 +24,14 @@ static const struct option LONG_OPTIONS[] = {
     {NULL, 0, NULL, 0},
 };
 
-struct limit_name {
-    const char *name, *unit, *text;
-    size_t offset;
-};
-
-static const struct limit_name LIMITS[] = {
-#define VMS_LIMIT(name, value, unit, text) {#name, unit, text, offsetof(struct vms_limits, name)},
-#include <vmstream/registry/limits.def>
-#undef VMS_LIMIT
-};
-
-static uint64_t *limit_field(struct vms_limits *limits, size_t i) {
-    return (uint64_t *)(void *)((char *)limits + LIMITS[i].offset);
-}
-
-static int list_limits(void) {
-    struct vms_limits limits = vms_limits_default();
-    for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++)
-        printf("%-22s %14llu %-9s %s\n", LIMITS[i].name,
-               (unsigned long long)*limit_field(&limits, i), LIMITS[i].unit, LIMITS[i].text);
-    return TOOL_DONE;
-}
-
-/* A number with an optional K, M, G or T (powers of 1024). */
-static bool read_size(const char *text, uint64_t *out) {
-    static const char units[] = "KMGT";
-    char *end;
-    if (*text < '0' || *text > '9')
-        return false;
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 0);
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    if (errno || (*end && (!unit || end[1])))
-        return false;
-    return !__builtin_mul_overflow((uint64_t)n, UINT64_C(1) << (unit ? 10 * (unit - units + 1) : 0),
-                                   out);
+static void list_limits(void) {
+    vms_argument_limits_list();
+    exit(TOOL_DONE);
 }
 
 static int set_limit(struct vms_limits *limits, const char *text) {
-    const char *equals = strchr(text, '=');
-    size_t len = equals ? (size_t)(equals - text) : strlen(text);
-    for (size_t i = 0; equals && i < sizeof LIMITS / sizeof *LIMITS; i++) {
-        if (strlen(LIMITS[i].name) != len || memcmp(LIMITS[i].name, text, len) != 0)
-            continue;
-        if (read_size(equals + 1, limit_field(limits, i)))
-            return TOOL_DONE;
-        return tool_usage("--limit %s: '%s' is not a number", LIMITS[i].name, equals + 1);
-    }
-    return tool_usage("--limit %s: want NAME=VALUE, --limit help lists the names", text);
+    const char *wrong = vms_argument_limit(text, limits);
+    return wrong ? tool_usage("%s: '%s'", wrong, text) : TOOL_DONE;
 }
 
 static int set_dialect(struct vms_dialect *dialect, const char *text) {
@@ -127,7 +86,7 @@ int tool_options_read(const struct tool_command *command, int argc, char **argv,
             return TOOL_DONE;
         }
         if (letter == 'L' && strcmp(optarg, "help") == 0)
-            exit(list_limits());
+            list_limits();
         int status = read_option(command, letter, argv[at], out);
         if (status != TOOL_DONE)
             return status;

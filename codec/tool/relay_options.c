@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/arguments.h"
 #include "tool/relay.h"
 #include <errno.h>
 #include <getopt.h>
@@ -93,14 +94,8 @@ static int read_seconds(const char *text, int *ms) {
 }
 
 static int read_bytes(const char *text, uint64_t *out) {
-    static const char units[] = "kMG";
-    char *end;
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 0);
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    if (errno || end == text || *text == '-' || (*end && (!unit || end[1])) || n > 1u << 30)
+    if (!vms_argument_number(text, UINT64_C(1) << 48, out))
         return tool_usage("relay: '%s' is no number of bytes: N, Nk, NM or NG", text);
-    *out = (uint64_t)n << (unit ? 10 * (unit - units + 1) : 0);
     return TOOL_DONE;
 }
 
