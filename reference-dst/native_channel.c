@@ -57,10 +57,14 @@ static enum vms_code carry_out(struct dn_channel *c, const struct vms_native_lin
     case VMS_NATIVE_DIGEST: return dn_digest(c->session, ev, err);
     case VMS_NATIVE_DISCARD: return dn_discard(c, &ev->frame->u.pages, err);
     case VMS_NATIVE_RECORDS: return on_records(c, &ev->frame->u.records, err);
-    default:
-        return vms_error_set(err, VMS_E_MIG_FRAME, "%s on a data channel",
-                             vms_native_type_name(ev->frame->header.type));
+    case VMS_NATIVE_DEVICE:
+        if (c->session->features & VMS_FEATURE_DEVICE_CHANNELS) /* [MIG-6] */
+            return dn_device_data(c->session, c->number, ev, err);
+        break;
+    default: break;
     }
+    return vms_error_set(err, VMS_E_MIG_FRAME, "%s on a data channel",
+                         vms_native_type_name(ev->frame->header.type));
 }
 
 static void note_applied(struct dn_channel *c, const struct vms_native_header *h) {
@@ -73,10 +77,6 @@ static void note_applied(struct dn_channel *c, const struct vms_native_header *h
     pthread_mutex_unlock(&s->lock);
 }
 
-static void *channel_main(void *arg) {
-    struct dn_channel *c = arg;
-    struct dst_native_session *s = c->session;
-    struct vms_native_link_event ev;
 static void note_over(struct dn_channel *c, bool over) {
     pthread_mutex_lock(&c->session->lock);
     c->over = over;
@@ -84,6 +84,10 @@ static void note_over(struct dn_channel *c, bool over) {
     pthread_mutex_unlock(&c->session->lock);
 }
 
+static void *channel_main(void *arg) {
+    struct dn_channel *c = arg;
+    struct dst_native_session *s = c->session;
+    struct vms_native_link_event ev;
     struct vms_error err = {.clause = ""};
     if (make_unpacker(c, &err) != VMS_OK) {
         dn_fail(s, &err);
@@ -102,11 +106,11 @@ static void note_over(struct dn_channel *c, bool over) {
         }
         note_applied(c, &ev.frame->header);
     }
+    note_over(c, code == VMS_OK);
     return NULL; /* why the session is over the main channel's receiver tells */
 }
 
 bool dst_native_channel(struct dst_native_session *s, unsigned index, uint16_t *number,
-    note_over(c, code == VMS_OK);
                         uint64_t *bytes) {
     bool found = false;
     pthread_mutex_lock(&s->lock);

@@ -104,11 +104,12 @@ static void on_failure(void *device, const struct vms_error *err) {
 }
 
 static enum vms_code set_up(struct dst_native_session *s, struct dn_device *d,
-                            const struct dst_device *device, struct vms_error *err) {
+                            struct vms_error *err) {
     const struct dst_vfio_loader_owner owner = {on_mark, on_failure, d};
-    enum vms_code code = device->ops->setup(device->ctx, err);
+    struct dst_device device = dst_vfio_device(s->config.vfio, d->index);
+    enum vms_code code = device.ops->setup(device.ctx, err);
     d->session = s;
-    return code == VMS_OK ? dst_vfio_loader_new(device, &owner, &d->loader, err) : code;
+    return code == VMS_OK ? dst_vfio_loader_new(&device, &owner, &d->loader, err) : code;
 }
 
 static enum vms_code load(struct dn_device *d, const struct vms_native_device_state *f,
@@ -145,17 +146,36 @@ void dn_devices_close(struct dst_native_session *s) {
     }
 }
 
-enum vms_code dn_device_data(struct dst_native_session *s, const struct vms_native_device_state *f,
-                             struct vms_slice bulk, struct vms_error *err) {
-    struct dn_device *d = find(s, f->device);
-    if (!d || !s->set_up || f->kind > KIND_INITIAL_SENT || f->offset != d->offset[f->kind])
+/* [MIG-6] */
+static uint16_t channel_of(const struct dst_native_session *s, const struct dn_device *d) {
+    bool apart = !d->vdpa && s->features & VMS_FEATURE_DEVICE_CHANNELS;
+    return apart ? (uint16_t)((d->id - 1) % s->data_channels + 1) : 0;
+}
+
+static enum vms_code check_place(const struct dst_native_session *s, const struct dn_device *d,
+                                 const struct vms_native_device_state *f, uint16_t channel,
+                                 struct vms_error *err) {
+    if (!d || !s->set_up || channel_of(s, d) != channel) /* its offsets are its channel's */
+        return vms_error_set(err, VMS_E_MIG_DEVICE, "device %u on channel %u", f->device, channel);
+    if (f->kind > KIND_INITIAL_SENT || f->offset != d->offset[f->kind])
         return vms_error_set(err, VMS_E_MIG_DEVICE, "device %u, kind %u at %llu", f->device,
                              f->kind, (unsigned long long)f->offset);
+    return VMS_OK;
+}
+
+enum vms_code dn_device_data(struct dst_native_session *s, uint16_t channel,
+                             const struct vms_native_link_event *ev, struct vms_error *err) {
+    const struct vms_native_device_state *f = &ev->frame->u.device;
+    struct vms_slice bulk = ev->bulk;
+    struct dn_device *d = find(s, f->device);
+    if (ev->frame->header.flags & VMS_NATIVE_PACK_MASK)
+        return vms_error_set(err, VMS_E_MIG_DEVICE, "packed");
+    if (check_place(s, d, f, channel, err) != VMS_OK)
+        return err->code;
     d->offset[f->kind] += bulk.len;
     if (d->vdpa)
         return dn_vdpa_data(s, d, f, bulk, err);
-    struct dst_device device = dst_vfio_device(s->config.vfio, d->index);
-    return f->kind == KIND_SETUP ? set_up(s, d, &device, err) : load(d, f, bulk, err);
+    return f->kind == KIND_SETUP ? set_up(s, d, err) : load(d, f, bulk, err);
 }
 
 /* [VDEV-11] The devices' own verdict, before READY; [VDPA-4] and all their maps. */

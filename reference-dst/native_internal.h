@@ -223,8 +223,9 @@ enum vms_code dn_devices_layout(struct dst_native_session *s, struct vms_error *
 /* Whether the source's HELLO lists it. */
 bool dn_device_known(struct dst_native_session *session, uint32_t id);
 void dn_device_asked(struct dst_native_session *s, uint32_t id, uint64_t generation);
-enum vms_code dn_device_data(struct dst_native_session *s, const struct vms_native_device_state *f,
-                             struct vms_slice bulk, struct vms_error *err);
+/* A DEVICE frame of another device than 0, on the thread of its channel. */
+enum vms_code dn_device_data(struct dst_native_session *s, uint16_t channel,
+                             const struct vms_native_link_event *ev, struct vms_error *err);
 enum vms_code dn_devices_verify(struct dst_native_session *s, struct vms_error *err);
 enum vms_code dn_devices_run(struct dst_native_session *s, struct vms_error *err);
 void dn_devices_reset(struct dst_native_session *s);

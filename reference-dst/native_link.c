@@ -47,7 +47,8 @@ static uint64_t features(const struct dst_native_session *s) {
     uint64_t f = VMS_FEATURE_HANDOVER;
     if (s->ask_only)
         return f;
-    f |= VMS_FEATURE_SWITCHOVER_ACK | VMS_FEATURE_ZSTD | VMS_FEATURE_ZSTD_DELTA;
+    f |= VMS_FEATURE_SWITCHOVER_ACK | VMS_FEATURE_ZSTD | VMS_FEATURE_ZSTD_DELTA |
+         VMS_FEATURE_DEVICE_CHANNELS;
     if (!s->config.no_digest)
         f |= VMS_FEATURE_DIGEST;
     if (!s->config.no_postcopy && s->config.resume_ms)

@@ -70,10 +70,10 @@ static enum vms_code on_guest_state(struct dst_native_session *s,
 static enum vms_code on_device(struct dst_native_session *s, const struct vms_native_link_event *ev,
                                struct vms_error *err) {
     const struct vms_native_device_state *d = &ev->frame->u.device;
+    if (d->device != 0)
+        return dn_device_data(s, 0, ev, err);
     if (ev->frame->header.flags & VMS_NATIVE_PACK_MASK)
         return vms_error_set(err, VMS_E_MIG_DEVICE, "packed");
-    if (d->device != 0)
-        return dn_device_data(s, d, ev->bulk, err);
     if (d->kind > 1)
         return vms_error_set(err, VMS_E_MIG_DEVICE, "device 0, kind %u", d->kind);
     return d->kind ? on_guest_state(s, d, ev->bulk, err) : on_manner(s, ev->bulk, d->last, err);

@@ -58,6 +58,7 @@ static const char HELP[] =
     "  --seal SUITE              native: gcm, chacha20, gmac or none\n"
     "  --pack zstd[:LEVEL]       native: compress pages, level -7 to 19, or zstd:adaptive\n"
     "  --digest on|off           native: hashes of all pages are compared (on)\n"
+    "  --device-channels on|off  native: VFIO devices on data channels, side by side (on)\n"
     "\n"
     "The program\n"
     "  --control unix:PATH       takes orders, a line of JSON each: cancel, go-on, "
@@ -123,6 +124,7 @@ enum option_id {
     O_SEAL,
     O_PACK,
     O_DIGEST,
+    O_DEVICE_CHANNELS,
     O_CONTROL,
     O_JOURNAL,
     O_RESOLVE,
@@ -179,6 +181,7 @@ static const struct option OPTIONS[] = {
     WITH("seal", O_SEAL),
     WITH("pack", O_PACK),
     WITH("digest", O_DIGEST),
+    WITH("device-channels", O_DEVICE_CHANNELS),
     WITH("control", O_CONTROL),
     WITH("journal", O_JOURNAL),
     WITH("resolve", O_RESOLVE),
@@ -260,10 +263,10 @@ static int parse_scheduler(const char *text, struct src_options *o) {
     return status;
 }
 
-static int parse_digest(const char *text, struct src_options *o) {
+static int parse_off(const char *text, bool *off) {
     bool on;
     int status = parse_either(text, "on", "off", &on);
-    o->no_digest = !on;
+    *off = !on;
     return status;
 }
 
@@ -325,7 +328,8 @@ static int take_text(int option, const char *value, struct src_options *o) {
     case O_DIRTY: return parse_dirty(value, o);
     case O_SEAL: return parse_seal(value, o);
     case O_PACK: return parse_pack(value, o);
-    case O_DIGEST: return parse_digest(value, o);
+    case O_DIGEST: return parse_off(value, &o->no_digest);
+    case O_DEVICE_CHANNELS: return parse_off(value, &o->no_device_channels);
     case O_RESOLVE: return parse_resolve(value, o);
     default: return parse_count(option, value, o);
     }

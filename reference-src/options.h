@@ -59,9 +59,10 @@ struct src_options {
     /* security; psk: with tls: the TLS key, on the native wire else the sealing key */
     const char *tls_creds, *psk, *identity, *tls_hostname;
     bool has_suite;
-    enum vms_suite suite; /* --seal */
-    bool no_digest;       /* --digest off: without the RAM digest (native) */
-    bool pack;            /* --pack zstd[:LEVEL], adaptive: level 0 */
+    enum vms_suite suite;    /* --seal */
+    bool no_digest;          /* --digest off: without the RAM digest (native) */
+    bool no_device_channels; /* --device-channels off: state of devices on main alone (native) */
+    bool pack;               /* --pack zstd[:LEVEL], adaptive: level 0 */
     int pack_level;
 
     /* the program */

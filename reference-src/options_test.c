@@ -30,8 +30,12 @@ Test(options, everything) {
     cr_expect(o.bandwidth == 32 << 20 && o.postcopy_bandwidth == 1024 && o.downtime_ms == 50);
     cr_expect(o.scheduler == SRC_SCHEDULER_SERIAL && o.dialect.qemu == 0x0702);
     cr_expect(o.reconnect_ms == 5000 && o.quiet && o.pause_before_switchover);
-    cr_assert_eq(parse(BASE "--seal gcm --psk k --pack zstd:-3 --digest off --journal j", &o), -1);
+    cr_assert_eq(parse(BASE "--seal gcm --psk k --pack zstd:-3 --digest off --journal j "
+                            "--device-channels off",
+                       &o),
+                 -1);
     cr_expect(o.native && o.has_suite && o.pack && o.pack_level == -3 && o.no_digest);
+    cr_expect(o.no_device_channels);
     cr_assert_eq(parse(BASE "--pack zstd", &o), -1);
     cr_expect_eq(o.pack_level, 1);
     cr_assert_eq(parse(BASE "--pack zstd:adaptive", &o), -1);

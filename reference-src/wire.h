@@ -14,6 +14,7 @@
  *
  * Threads: one thread (the session's) calls everything but urgent(), stats() and abort(); one more,
  * the postcopy sender, calls pages(), urgent() and flush() while the guest runs at the other end.
+ * Where lanes() says so data() of stopped devices may be called by one thread for each device.
  */
 
 enum {
@@ -100,6 +101,9 @@ struct src_wire_ops {
     /** Data of a device; last: the section of this kind is over. */
     enum vms_code (*data)(void *ctx, uint32_t device, enum src_data_kind kind,
                           struct vms_slice bytes, bool last, struct vms_error *err);
+    /** How many devices' data it carries side by side when they are stopped; 1: one device's after
+     * another's. After connect(). */
+    unsigned (*lanes)(void *ctx);
     /** The rest of RAM is sent, stopped: END of the section. */
     enum vms_code (*ram_end)(void *ctx, struct vms_error *err);
     /** Postcopy: the pages of a block that were sent and are stale; ranges[2 i], [2 i + 1]: first

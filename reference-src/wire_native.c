@@ -175,6 +175,7 @@ static const struct src_wire_ops OPS = {
     .sync = sync_passes,
     .flush = wn_flush,
     .data = wn_data,
+    .lanes = wn_lanes,
     .ram_end = nothing,
     .discard = discard,
     .listen = nothing,

@@ -95,6 +95,7 @@ struct wire_native {
     struct wn_channel channels[WN_CHANNELS_MAX];
     struct wn_channel preempt;
     bool packs, adaptive, digests;
+    bool device_channels; /* [MIG-6] VFIO devices on data channels */
     int level;
     _Atomic uint32_t generation; /* number of the pass (PACK-12) */
     uint64_t *offsets;           /* bytes sent, by device and kind: [device * 4 + kind] */
@@ -140,6 +141,7 @@ enum vms_code wn_setup(void *ctx, const struct vms_guest *guest, bool postcopy,
                        struct vms_error *err);
 enum vms_code wn_data(void *ctx, uint32_t device, enum src_data_kind kind, struct vms_slice bytes,
                       bool last, struct vms_error *err);
+unsigned wn_lanes(void *ctx);
 enum vms_code wn_devices(void *ctx, struct vms_slice guest_state, bool postcopy,
                          struct vms_error *err);
 enum vms_code wn_switchover(void *ctx, uint32_t device, uint64_t generation, bool grant,

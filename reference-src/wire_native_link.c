@@ -37,6 +37,8 @@ static uint64_t features(const struct wire_native *w) {
         f |= VMS_FEATURE_POSTCOPY;
     if (w->options.pack)
         f |= VMS_FEATURE_ZSTD | VMS_FEATURE_ZSTD_DELTA;
+    if (!w->options.no_device_channels)
+        f |= VMS_FEATURE_DEVICE_CHANNELS;
     return w->options.no_digest ? f : f | VMS_FEATURE_DIGEST;
 }
 
@@ -145,8 +147,11 @@ void wn_drop_link(struct wire_native *w) {
 
 static enum vms_code open_channels(struct wire_native *w, struct vms_error *err) {
     unsigned wanted = w->options.channels ? w->options.channels : 4;
-    if (wanted > WN_CHANNELS_MAX)
+    uint64_t most = vms_native_link_agreement(w->link)->limits.native_channels - 1;
+    if (wanted > WN_CHANNELS_MAX || !most)
         return vms_error_set(err, VMS_E_LIMIT, "%u data channels", wanted);
+    if (wanted > most) /* [NAT-48] */
+        wanted = (unsigned)most;
     w->wanted = wanted;
     for (w->channel_count = 0; w->channel_count < wanted;) {
         struct wn_channel *c = &w->channels[w->channel_count];
@@ -166,6 +171,7 @@ enum vms_code wn_connect(void *ctx, struct vms_error *err) {
     uint64_t f = vms_native_link_agreement(w->link)->features;
     w->packs = w->options.pack && f & VMS_FEATURE_ZSTD;
     w->digests = f & VMS_FEATURE_DIGEST;
+    w->device_channels = f & VMS_FEATURE_DEVICE_CHANNELS;
     say_session(w);
     enum vms_code code = w->inquiry ? VMS_OK : open_channels(w, err);
     show(w, code == VMS_OK);

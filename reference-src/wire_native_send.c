@@ -75,8 +75,31 @@ enum vms_code wn_setup(void *ctx, const struct vms_guest *guest, bool postcopy,
 
 /* ---- devices ---- */
 
+enum {
+    IS_VFIO = 1, /* of a device in HELLO */
+};
+
+/* [MIG-6] The data channel of a VFIO device; NULL: main. */
+static struct wn_channel *channel_of(struct wire_native *w, uint32_t device) {
+    const struct src_options *o = &w->options;
+    for (size_t i = 0; w->device_channels && i < o->device_count; i++)
+        if (device && o->devices[i].number == device && o->devices[i].kind == IS_VFIO)
+            return &w->channels[(device - 1) % w->channel_count];
+    return NULL;
+}
+
+/* [MIG-12] Not between a DIGEST and its PAGES. */
+static enum vms_code send_on(struct wn_channel *c, struct vms_native_out *out,
+                             struct vms_error *err) {
+    pthread_mutex_lock(&c->sending);
+    enum vms_code code = vms_native_link_send(c->wire->link, c->number, out, err);
+    pthread_mutex_unlock(&c->sending);
+    return code;
+}
+
 static enum vms_code send_device(struct wire_native *w, uint32_t device, uint32_t kind,
                                  struct vms_slice bytes, bool last, struct vms_error *err) {
+    struct wn_channel *c = channel_of(w, device);
     uint64_t *offset = device < SRC_DEVICES_MAX ? &w->offsets[device * 4 + kind] : NULL;
     if (!offset)
         return vms_error_set(err, VMS_E_MISUSE, "device %u", device);
@@ -90,7 +113,7 @@ static enum vms_code send_device(struct wire_native *w, uint32_t device, uint32_
                                              .kind = kind,
                                              .offset = *offset,
                                              .last = last && bulk.len == bytes.len};
-        if (send_main(w, &out, err) != VMS_OK)
+        if ((c ? send_on(c, &out, err) : send_main(w, &out, err)) != VMS_OK)
             return err->code;
         *offset += bulk.len;
         bytes = vms_slice(bytes.ptr + bulk.len, bytes.len - bulk.len);
@@ -108,6 +131,12 @@ enum vms_code wn_data(void *ctx, uint32_t device, enum src_data_kind kind, struc
     if (wn_check(w, err) != VMS_OK)
         return err->code;
     return send_device(w, device, kinds[kind], bytes, last || kind == SRC_DATA_INITIAL_SENT, err);
+}
+
+/* [VDEV-22] */
+unsigned wn_lanes(void *ctx) {
+    struct wire_native *w = ctx;
+    return w->device_channels ? w->channel_count : 1;
 }
 
 /* [MIG-6] */

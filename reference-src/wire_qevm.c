@@ -81,7 +81,8 @@ enum vms_code qevm_close_section(struct qevm *q, struct vms_error *err) {
 }
 
 enum vms_code qevm_switchover_start(struct qevm *q, struct vms_error *err) {
-    q->stopped = true;
+    if (!q->stopped) /* lanes look at it */
+        q->stopped = true;
     if (q->switched || !q->habits.switchover)
         return VMS_OK;
     q->switched = true;
@@ -225,6 +226,7 @@ static void free_wire(void *ctx) {
     vms_cancel_free(q->cancel);
     pthread_cond_destroy(&q->changed);
     pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->ends);
     free(q->bitmap_asked);
     free(q->queue);
     free(q);
@@ -267,6 +269,7 @@ static const struct src_wire_ops OPS = {
     .sync = qevm_sync,
     .flush = qevm_flush,
     .data = qevm_data,
+    .lanes = qevm_lanes,
     .ram_end = qevm_ram_end,
     .discard = qevm_discard,
     .listen = qevm_listen,
@@ -346,6 +349,7 @@ enum vms_code src_wire_qevm(const struct src_options *options, const struct vms_
     q->return_path = !options->no_return_path && two_way(options->connect);
     learn_habits(q);
     pthread_mutex_init(&q->lock, NULL);
+    pthread_mutex_init(&q->ends, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&q->changed, &clock);

@@ -66,9 +66,10 @@ struct qevm {
     bool aborted;
 
     struct qevm_out main;
-    bool section; /* a RAM section is open on main */
-    bool stopped; /* the guest is: devices have END sections from here on */
-    bool in_end;  /* one of them is open */
+    pthread_mutex_t ends; /* of main, while devices end side by side (VDEV-22) */
+    bool section;         /* a RAM section is open on main */
+    bool stopped;         /* the guest is: devices have END sections from here on */
+    bool in_end;          /* one of them is open */
     bool advised;
     bool return_path;
     bool switched; /* SWITCHOVER_START is out */
@@ -130,6 +131,7 @@ enum vms_code qevm_urgent(void *ctx, const struct src_batch *batch, struct vms_e
 enum vms_code qevm_sync(void *ctx, struct vms_error *err);
 enum vms_code qevm_flush(void *ctx, struct vms_error *err);
 enum vms_code qevm_ram_end(void *ctx, struct vms_error *err);
+unsigned qevm_lanes(void *ctx);
 enum vms_code qevm_data(void *ctx, uint32_t device, enum src_data_kind kind, struct vms_slice bytes,
                         bool last, struct vms_error *err);
 enum vms_code qevm_devices(void *ctx, struct vms_slice guest_state, bool postcopy,

@@ -96,9 +96,11 @@ static enum vms_code keep_config(struct qevm *q, const struct vms_rec_section *s
         return vms_error_set(err, VMS_E_NO_MEMORY, "the state of a device");
     *c = (struct qevm_config_state){.section = *section, .len = bytes.len};
     memcpy(c->bytes, bytes.ptr, bytes.len);
+    pthread_mutex_lock(&q->lock);
     while (*end)
         end = &(*end)->next;
     *end = c;
+    pthread_mutex_unlock(&q->lock);
     return VMS_OK;
 }
 
@@ -111,12 +113,25 @@ static enum vms_code give_config(struct qevm *q, const struct vms_rec_section *s
     return code == VMS_OK ? keep_config(q, section, vms_slice("", 0), err) : code;
 }
 
+/* [VDEV-22] Each device on a thread of its own. */
 static enum vms_code give_state(struct qevm *q, const struct vms_rec_section *section,
                                 uint32_t device, struct vms_slice bytes, bool last,
                                 struct vms_error *err) {
     enum vms_code code =
         bytes.len ? qevm_state_give(q, section, device, false, bytes, err) : VMS_OK;
-    return code == VMS_OK && last ? put_end(q, section, vms_slice(NULL, 0), true, err) : code;
+    if (code != VMS_OK || !last)
+        return code;
+    pthread_mutex_lock(&q->ends);
+    code = qevm_switchover_start(q, err);
+    if (code == VMS_OK)
+        code = put_end(q, section, vms_slice(NULL, 0), true, err);
+    pthread_mutex_unlock(&q->ends);
+    return code;
+}
+
+unsigned qevm_lanes(void *ctx) {
+    const struct qevm *q = ctx;
+    return qevm_states_on(q) ? q->worker_count : 1;
 }
 
 enum vms_code qevm_data(void *ctx, uint32_t device, enum src_data_kind kind, struct vms_slice bytes,
@@ -127,11 +142,11 @@ enum vms_code qevm_data(void *ctx, uint32_t device, enum src_data_kind kind, str
         return vms_error_set(err, VMS_E_MISUSE, "no device %u", device);
     if (kind == SRC_DATA_CONFIG)
         return give_config(q, &section, device, bytes, err);
+    if (kind == SRC_DATA_STATE && q->stopped && !q->section && qevm_states_on(q))
+        return give_state(q, &section, device, bytes, last, err);
     enum vms_code code = qevm_close_section(q, err);
     if (code == VMS_OK && kind == SRC_DATA_STATE && last)
         code = qevm_switchover_start(q, err);
-    if (code == VMS_OK && kind == SRC_DATA_STATE && q->stopped && qevm_states_on(q))
-        return give_state(q, &section, device, bytes, last, err);
     if (code == VMS_OK && kind == SRC_DATA_STATE && q->stopped)
         return put_end(q, &section, bytes, last, err);
     if (kind == SRC_DATA_SETUP)

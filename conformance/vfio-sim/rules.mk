@@ -20,7 +20,8 @@ $(VFIO_SIM_SO): $(patsubst %.c,$(BUILD)/obj/preload/%.o,$(VFIO_SIM_SRC) $(VFIO_S
 $(eval $(call test_program,vfio-sim,$(call tests,conformance/vfio-sim),$(LIBVFIOSIM)))
 all: $(VFIO_SIM_SO)
 # Both halves of the reference endpoints' VFIO devices: face to face, and what QEMU sends into ours.
-VFIO_SRC_HALF := $(wildcard reference-src/devices/vfio.c reference-src/devices/vfio_set.c)
+VFIO_SRC_HALF := $(wildcard reference-src/devices/vfio.c reference-src/devices/vfio_set.c \
+	reference-src/devices/vfio_final.c)
 VFIO_DST_HALF := $(call units,reference-dst/devices)
 VFIO_DST_HALF := $(filter %/vfio.c %/vfio_queue.c %/vfio_records.c,$(VFIO_DST_HALF))
 $(eval $(call test_program,vfio-pair,$(wildcard conformance/vfio-sim/pair/pair_test.c),\

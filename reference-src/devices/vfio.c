@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "host/vfio_config.h"
 #include "reference-src/devices/vfio_internal.h"
-
-#include <stdlib.h>
 
 static bool in_precopy(const struct src_vfio_one *one) {
     enum vms_vfio_state state = vms_vfio_state(one->device);
@@ -153,32 +150,6 @@ static enum vms_code save(void *ctx, struct src_wire *wire, uint64_t budget, uin
 
 /* ---- the end ---- */
 
-static enum vms_code send_rest(struct src_vfio_one *one, struct src_wire *wire,
-                               struct vms_error *err) {
-    enum vms_vfio_data what = VMS_VFIO_DATA;
-    enum vms_code code = VMS_OK;
-    size_t got;
-    while (what != VMS_VFIO_END && code == VMS_OK) { /* [VFIO-11] */
-        code = vms_vfio_read(one->device, one->set->chunk, SRC_VFIO_CHUNK, &got, &what, err);
-        if (code == VMS_OK && what == VMS_VFIO_LATER)
-            code = vms_error_set(err, VMS_E_VFIO_DEVICE, "%.60s: no more data, and no end",
-                                 vms_vfio_name(one->device));
-        if (code == VMS_OK && got)
-            code = give(one, wire, SRC_DATA_STATE, one->set->chunk, got, false, err);
-        took(one, got);
-        one->stop_bytes += got;
-    }
-    return code == VMS_OK ? give(one, wire, SRC_DATA_STATE, NULL, 0, true, err) : code;
-}
-
-static enum vms_code send_config(struct src_vfio_one *one, struct src_wire *wire,
-                                 struct vms_error *err) {
-    uint8_t *bytes = one->set->chunk;
-    size_t len;
-    enum vms_code code = vms_vfio_config_save(one->device, bytes, &len, err);
-    return code == VMS_OK ? give(one, wire, SRC_DATA_CONFIG, bytes, len, true, err) : code;
-}
-
 /* With or without postcopy: a device cannot follow its guest. */
 static enum vms_code final(void *ctx, struct src_wire *wire, bool postcopy, struct vms_error *err) {
     struct src_vfio_one *one = ctx;
@@ -189,9 +160,9 @@ static enum vms_code final(void *ctx, struct src_wire *wire, bool postcopy, stru
     if (code == VMS_OK)
         code = src_vfio_stop_all(one->set, err);
     if (code == VMS_OK)
-        code = send_rest(one, wire, err);
-    if (code == VMS_OK)
-        code = send_config(one, wire, err);
+        code = src_vfio_give(one, wire, err);
+    if (code != VMS_OK)
+        src_vfio_give_up(one->set);
     one->ended = code == VMS_OK;
     if (one->ended)
         one->initial = one->dirty = one->stop = 0;
@@ -214,6 +185,7 @@ static void resumed(void *ctx) {
 static void cleanup(void *ctx) {
     struct src_vfio_one *one = ctx;
     struct vms_error why;
+    src_vfio_give_up(one->set);
     if (vms_vfio_state(one->device) == VMS_VFIO_STOP_COPY)
         (void)vms_vfio_set_state(one->device, VMS_VFIO_STOP, &why); /* nobody needs it any more */
     else if (vms_vfio_state(one->device) != VMS_VFIO_STOP &&

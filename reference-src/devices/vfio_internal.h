@@ -5,7 +5,13 @@
 #include "host/guest_wrap.h"
 #include "reference-src/devices/vfio.h"
 
-/* vfio.c: one device   vfio_set.c: all of them, the guest that stops and runs with them */
+#include <pthread.h>
+#include <stdatomic.h>
+
+/*
+ * vfio.c: one device   vfio_set.c: all of them, the guest that stops and runs with them
+ * vfio_final.c: what they have when they are stopped
+ */
 
 enum {
     SRC_VFIO_CHUNK = 1 << 20, /* of one DATA, bytes: what QEMU puts into a PART */
@@ -19,11 +25,14 @@ struct src_vfio_one {
     uint64_t initial, dirty, stop; /* left, as last told, less what was read since */
     uint64_t generation, sent, granted;
     uint64_t told; /* the generation that pending() has named: no mark goes out before it is */
-    uint64_t precopy_bytes, stop_bytes;
-    bool flagged; /* REINIT was reported, and nothing was read since */
-    bool dry;     /* there was nothing to read: no initial data is left until a REINIT */
-    bool ended;   /* the end of its stream is sent */
-    bool broken;  /* its stream was given up: it cannot go on in this migration */
+    uint64_t precopy_bytes;
+    _Atomic uint64_t stop_bytes; /* figures are read while it gives */
+    bool flagged;                /* REINIT was reported, and nothing was read since */
+    bool dry;    /* there was nothing to read: no initial data is left until a REINIT */
+    bool ended;  /* the end of its stream is sent */
+    bool broken; /* its stream was given up: it cannot go on in this migration */
+    bool lane;   /* a thread gives what it has: the three below are its own until it is joined */
+    pthread_t lane_thread;
 };
 
 struct src_vfio {
@@ -36,6 +45,10 @@ struct src_vfio {
     uint64_t stopped_ns;
     struct vms_error lost;
     uint8_t *chunk; /* SRC_VFIO_CHUNK bytes */
+    struct src_wire lane_wire;
+    struct vms_error lane_error; /* the first; by who has set give_up */
+    bool lanes_began;
+    atomic_bool give_up; /* one has failed, or they are brought back: lanes end */
 };
 
 extern const struct src_device_ops src_vfio_ops;
@@ -44,5 +57,10 @@ extern const struct src_device_ops src_vfio_ops;
 enum vms_code src_vfio_look(struct src_vfio_one *one, struct vms_error *err);
 /** All devices stop; [VDEV-6]. Nothing to do where they have. */
 enum vms_code src_vfio_stop_all(struct src_vfio *vfio, struct vms_error *err);
+
+/** All that it has, and its config state, after all have stopped. */
+enum vms_code src_vfio_give(struct src_vfio_one *one, struct src_wire *wire, struct vms_error *err);
+/** Before a device is brought back or let go: nobody reads from any of them any more. */
+void src_vfio_give_up(struct src_vfio *vfio);
 
 #endif

@@ -65,6 +65,7 @@ static enum vms_code stop(void *ctx, struct vms_error *err) {
 /* [VDEV-2] A device that is lost does not keep the guest from running: it is told. */
 static enum vms_code run(void *ctx, struct vms_error *err) {
     struct src_vfio *vfio = ctx;
+    src_vfio_give_up(vfio);
     for (size_t i = 0; i < vfio->count; i++) {
         struct vms_error why = {.code = VMS_OK};
         if (bring_back(&vfio->one[i], &why) != VMS_OK && vfio->lost.code == VMS_OK)
@@ -121,6 +122,7 @@ enum vms_code src_vfio_new(const struct vms_guest *guest, const char *const *spe
 void src_vfio_free(struct src_vfio *vfio) {
     if (!vfio)
         return;
+    src_vfio_give_up(vfio);
     vms_vfio_guest_free(vfio->devices);
     free(vfio->chunk);
     free(vfio);

@@ -37,7 +37,12 @@ static enum vms_code note(void *ctx, uint32_t device, enum src_data_kind kind,
     return VMS_OK;
 }
 
-static const struct src_wire_ops wire_ops = {.data = note};
+static unsigned one_lane(void *ctx) {
+    (void)ctx;
+    return 1;
+}
+
+static const struct src_wire_ops wire_ops = {.data = note, .lanes = one_lane};
 
 static enum vms_code cpu(void *ctx, struct vms_error *err) {
     (void)ctx, (void)err;

@@ -71,7 +71,14 @@ static enum vms_code pass(void *ctx, uint32_t device, enum src_data_kind kind,
     return code == VMS_OK && last ? d.ops->end(d.ctx, err) : code;
 }
 
-static const struct src_wire_ops wire_ops = {.data = pass};
+/* [VDEV-22] Devices are given side by side, but where a test wants one after another. */
+static unsigned pair_lanes = DEVICES;
+static unsigned lanes(void *ctx) {
+    (void)ctx;
+    return pair_lanes;
+}
+
+static const struct src_wire_ops wire_ops = {.data = pass, .lanes = lanes};
 
 /* ---- a migration, as an engine would have it ---- */
 
@@ -411,6 +418,36 @@ SIM_TEST(vfio_pair, every_fault_of_every_call_in_every_state_at_either_end) {
                 check_any(src, "");
                 check_any(BASE, dst);
             }
+    vfio_clean();
+}
+
+/* [VDEV-22] What is told is what happened to the one that failed, wherever it stands. */
+SIM_TEST(vfio_pair, of_devices_side_by_side_the_one_that_fails_is_named) {
+    const char *const good = "initial 1M\nstop 2M";
+    const char *const dst[DEVICES] = {"", "", "", ""};
+    for (size_t i = 0; i < DEVICES; i++) {
+        const char *src[DEVICES] = {good, good, good, good};
+        char want[8];
+        src[i] = "initial 1M\nstop 2M\nfault read stop-copy eio after 1500000";
+        struct pair *p = pair_new(src, dst, DEVICES);
+        (void)snprintf(want, sizeof want, "/s%zu:", i);
+        cr_expect_eq(run_pair(p), VMS_E_VFIO_DEVICE);
+        cr_expect(strstr(p->err.message, want), "%s: %s", want, p->err.message);
+        expect_back(p);
+        pair_free(p);
+    }
+    vfio_clean();
+}
+
+/* A wire on which one device's data follows another's gets them whole, in their order. */
+SIM_TEST(vfio_pair, without_lanes_one_follows_another) {
+    const char *const src[DEVICES] = {BASE, BASE "precopy off", BASE, BASE};
+    const char *const dst[DEVICES] = {"", "", "", ""};
+    pair_lanes = 1;
+    struct pair *p = pair_new(src, dst, DEVICES);
+    vfio_good(run_pair(p), &p->err);
+    expect_moved(p);
+    pair_free(p);
     vfio_clean();
 }
 
