@@ -27,7 +27,7 @@ struct vms_cancel;
 struct vms_cancel *vms_cancel_new(void);
 /** NULL is allowed. Nothing may still wait with it. */
 void vms_cancel_free(struct vms_cancel *cancel);
-/** May be called from any thread, and from a signal handler. */
+/** May be called from any thread, and from a signal handler. NULL is allowed. */
 void vms_cancel_raise(struct vms_cancel *cancel);
 /** Not raised any more. Nobody may wait with it meanwhile. */
 void vms_cancel_lower(struct vms_cancel *cancel);

@@ -435,5 +435,5 @@ void src_ram_device_free(struct src_device *device) {
     free(d->words);
     free(d->ram);
     free(d);
-    device->ctx = NULL;
+    *device = (struct src_device){.ops = NULL}; /* [MOD-9] nobody asks what is half made */
 }
