@@ -12,6 +12,8 @@ static void take(struct cert_journal *j, json_t *line) {
         j->run = json_incref(line);
     else if (strcmp(record, "cell") == 0)
         (void)json_array_append(j->cells, line);
+    else if (strcmp(record, "first") == 0)
+        (void)json_object_set(j->first, cert_str(line, "id"), line);
     else if (strcmp(record, "summary") == 0)
         j->finished = true;
 }
@@ -35,7 +37,7 @@ static long read_lines(struct cert_journal *j, FILE *f) {
 
 int cert_journal_read(struct cert_journal *j, const char *path) {
     FILE *f = fopen(path, "re");
-    *j = (struct cert_journal){.cells = json_array()};
+    *j = (struct cert_journal){.cells = json_array(), .first = json_object()};
     if (!f)
         return -1;
     (void)read_lines(j, f);
@@ -51,15 +53,17 @@ static bool is_same(const struct cert_journal *j, const json_t *run) {
 static void forget(struct cert_journal *j) {
     json_decref(j->run);
     json_decref(j->cells);
+    json_decref(j->first);
     j->run = NULL;
     j->cells = json_array();
+    j->first = json_object();
     j->finished = false;
 }
 
 int cert_journal_open(struct cert_journal *j, const char *path, const json_t *run, bool fresh,
                       bool again) {
     long good = 0;
-    *j = (struct cert_journal){.cells = json_array()};
+    *j = (struct cert_journal){.cells = json_array(), .first = json_object()};
     j->file = fopen(path, "ae+");
     if (!j->file)
         return -1;
@@ -96,10 +100,15 @@ const json_t *cert_journal_find(const struct cert_journal *j, const char *id) {
     return NULL;
 }
 
+const json_t *cert_journal_first(const struct cert_journal *j, const char *id) {
+    return json_object_get(j->first, id);
+}
+
 void cert_journal_close(struct cert_journal *j) {
     if (j->file)
         (void)fclose(j->file);
     json_decref(j->run);
     json_decref(j->cells);
+    json_decref(j->first);
     *j = (struct cert_journal){.file = NULL};
 }

@@ -12,6 +12,19 @@ void cert_count(const struct cert_journal *j, size_t counts[CERT_VERDICTS]) {
     }
 }
 
+size_t cert_count_again(const struct cert_journal *j, size_t *good) {
+    size_t again = 0;
+    *good = 0;
+    for (size_t i = 0; i < json_array_size(j->cells); i++) {
+        const json_t *line = json_array_get(j->cells, i);
+        if (!json_object_get(line, "first"))
+            continue;
+        again++;
+        *good += !cert_verdict_is_bad(cert_result_verdict(line));
+    }
+    return again;
+}
+
 static void row_of(const json_t *line, char *out, size_t size) {
     const char *sm = cert_str(line, "source_machine"), *dm = cert_str(line, "destination_machine");
     const char *through = cert_str(line, "through"), *m = cert_str(line, "machine");
@@ -111,13 +124,15 @@ static void print_row(const struct cert_matrix *m, const char *row, int wide, FI
 }
 
 static void print_counts(const struct cert_journal *j, FILE *out) {
-    size_t counts[CERT_VERDICTS];
+    size_t counts[CERT_VERDICTS], good, again = cert_count_again(j, &good);
     cert_count(j, counts);
     fprintf(out, "%zu cells:", json_array_size(j->cells));
     for (int v = 0; v < CERT_VERDICTS; v++)
         if (counts[v])
             fprintf(out, " %zu %s", counts[v], cert_verdict_name((enum cert_verdict)v));
     fputc('\n', out);
+    if (again)
+        fprintf(out, "%zu of them ran a second time, alone, and %zu were good then\n", again, good);
 }
 
 void cert_matrix_print(const struct cert_journal *j, FILE *out) {

@@ -19,6 +19,9 @@ struct cert_report {
 /** Number of cells of each verdict. */
 void cert_count(const struct cert_journal *j, size_t counts[CERT_VERDICTS]);
 
+/** Cells that ran twice (schedule.h), and how many of them were not bad the second time. */
+size_t cert_count_again(const struct cert_journal *j, size_t *good);
+
 /** What a row and a column of the matrix have come to: the worst of its cells. */
 struct cert_matrix {
     json_t *rows;    /* "source → destination", in order */

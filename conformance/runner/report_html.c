@@ -62,6 +62,26 @@ static void put_counts(const struct cert_report *r, FILE *f) {
     fprintf(f, "<li>%zu cells</li></ul>\n", all);
 }
 
+/* Nobody shall take two attempts for one. */
+static void put_again(const struct cert_report *r, FILE *f) {
+    size_t good, again = cert_count_again(r->journal, &good);
+    if (again == 0)
+        return;
+    fprintf(
+        f,
+        "<p id=\"again\">%zu of them ended as TIMEOUT or ERROR while others ran beside them, and "
+        "ran a second time, alone; %zu were good then:</p><ul>\n",
+        again, good);
+    for (size_t i = 0; i < json_array_size(r->journal->cells); i++) {
+        const json_t *line = json_array_get(r->journal->cells, i);
+        if (json_object_get(line, "first")) {
+            fprintf(f, "<li><a href=\"#c%zu\">", i);
+            put(f, "", cert_str(line, "id"), "</a></li>\n");
+        }
+    }
+    fputs("</ul>\n", f);
+}
+
 static void put_run(const struct cert_report *r, FILE *f) {
     const json_t *run = r->journal->run;
     const char *name;
@@ -202,6 +222,14 @@ static void put_case(const struct cert_report *r, FILE *f, const json_t *line) {
     free(expect);
 }
 
+static void put_first(FILE *f, const json_t *first) {
+    if (!first)
+        return;
+    put(f, "<h4>its first attempt, beside others: ", cert_str(first, "verdict"), "</h4>");
+    put(f, "<p>files in <code>cells/", cert_str(first, "folder"), "</code></p>\n");
+    put_list(f, "why", json_object_get(first, "why"));
+}
+
 static void put_cell(const struct cert_report *r, FILE *f, size_t i) {
     static const char *const logs[] = {
         "source/log",      "source/output",      "source/reference.log",
@@ -218,6 +246,7 @@ static void put_cell(const struct cert_report *r, FILE *f, size_t i) {
     put_list(f, "why", json_object_get(line, "why"));
     if (*cert_str(line, "expected"))
         put(f, "<p>Expected to fail: ", cert_str(line, "expected"), "</p>");
+    put_first(f, json_object_get(line, "first"));
     put_list(f, "notes", json_object_get(line, "notes"));
     put_object(f, "oracles", json_object_get(line, "oracles"));
     put_object(f, "ends", json_object_get(line, "ends"));
@@ -308,6 +337,7 @@ int cert_report_html(const struct cert_report *r, const char *path) {
     fputs(cert_page_head, f);
     fputs("<h1>Certificate</h1>\n", f);
     put_counts(r, f);
+    put_again(r, f);
     put_run(r, f);
     fputs("<h2>Matrix</h2>\n", f);
     put_matrix(r, f);

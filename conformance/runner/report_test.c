@@ -42,7 +42,7 @@ Test(certify, killed_in_the_middle_it_goes_on, .timeout = 120) {
     close_scene(&s);
 }
 
-/* ---- reports ---- */
+/* ---- second attempts ---- */
 
 static int shell(const struct scene *s, const char *line) {
     char command[4096];
@@ -50,6 +50,74 @@ static int shell(const struct scene *s, const char *line) {
     const char *const argv[] = {"/bin/sh", "-c", command, NULL};
     return live_wait(live_spawn(argv, NULL, NULL), WAIT_MS);
 }
+
+static void expect_first(const struct scene *s, const char *id, const char *verdict) {
+    const json_t *first = json_object_get(cell(s, id), "first");
+    cr_expect_str_eq(cert_str(first, "verdict"), verdict, "%s", id);
+}
+
+/* Slow beside another one, and good alone: it counts, and every report says that it ran twice. */
+Test(certify, late_beside_others_it_runs_again_alone, .timeout = 120) {
+    struct scene s;
+    judge(&s, "good && { mkdir \"${0%/*}/once\" 2>/dev/null && sleep 600; exit 0; }; exit 1");
+    cr_expect_eq(s.status, 0);
+    expect(&s, "HDR-1.0", "PASS", NULL);
+    expect_first(&s, "HDR-1.0", "TIMEOUT");
+    cr_expect_null(json_object_get(cell(&s, "HDR-1.1"), "first"));
+    cr_expect_eq(count_lines(&s, "ran"), 5u); /* two probes, two cells, one of them twice */
+    cr_expect_eq(shell(&s, "grep -q '^1 of them ran a second time, alone, and 1 were good then' "
+                           "../certify.log"),
+                 0);
+    cr_expect_eq(shell(&s, "grep -q 'id=\"again\">1 of them' report.html"), 0);
+    cr_expect_eq(shell(&s, "grep -q 'its first attempt, beside others: TIMEOUT' report.html"), 0);
+    cr_expect_eq(shell(&s, "grep -q '^# run twice, the first time TIMEOUT: ' report.tap"), 0);
+    cr_expect_eq(shell(&s, "grep -q 'run twice, the first time TIMEOUT: ' report.xml"), 0);
+    cr_expect_eq(shell(&s, "grep -q '\"record\":\"summary\",\"again\":1' results.jsonl"), 0);
+    close_scene(&s);
+}
+
+/* What hangs is not made good by it; what was alone already gets no second attempt. */
+Test(certify, hanging_twice_is_a_timeout, .timeout = 120) {
+    struct scene s;
+    judge(&s, "good && sleep 600; exit 1");
+    cr_expect_eq(s.status, 1);
+    expect(&s, "HDR-1.0", "TIMEOUT", "did not end in time");
+    expect_first(&s, "HDR-1.0", "TIMEOUT");
+    cr_expect_eq(count_lines(&s, "ran"), 5u);
+    close_scene(&s);
+    open_scene(&s, 1);
+    put_adapter(&s, "adapter", "good && sleep 600; exit 1");
+    put_profile(&s, "adapter");
+    run(&s, NULL);
+    expect(&s, "HDR-1.0", "TIMEOUT", "did not end in time");
+    cr_expect_null(json_object_get(cell(&s, "HDR-1.0"), "first"));
+    cr_expect_eq(count_lines(&s, "ran"), 3u);
+    close_scene(&s);
+}
+
+/* The plug is pulled between the two attempts: the second one is what is left to do. */
+Test(certify, killed_before_the_second_attempt_it_goes_on_with_that, .timeout = 120) {
+    struct scene s;
+    open_scene(&s, 2);
+    put_adapter(&s, "adapter",
+                "good && { [ \"$VMS_DEADLINE\" -gt 2 ] && [ -e \"${0%/*}/mended\" ] || sleep 600; "
+                "exit 0; }; exit 1");
+    put_profile(&s, "adapter");
+    pid_t pid = start(&s, NULL);
+    while (count_lines(&s, "ran") < 5)
+        cert_nap();
+    cr_assert_eq(kill(pid, SIGKILL), 0);
+    (void)live_wait(pid, WAIT_MS);
+    put(&s, "mended", "");
+    run(&s, NULL);
+    cr_expect_eq(s.status, 0);
+    expect(&s, "HDR-1.0", "PASS", NULL);
+    expect_first(&s, "HDR-1.0", "TIMEOUT");
+    cr_expect_eq(count_lines(&s, "ran"), 6u);
+    close_scene(&s);
+}
+
+/* ---- reports ---- */
 
 static void want(const char *tool) {
     char line[200];

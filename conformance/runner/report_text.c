@@ -30,7 +30,12 @@ static void put_tap(FILE *f, size_t number, const json_t *line) {
         put_tap_text(f, reason(line));
     }
     fputc('\n', f);
-    const json_t *why = json_object_get(line, "why");
+    const json_t *why = json_object_get(line, "why"), *first = json_object_get(line, "first");
+    if (first) {
+        fprintf(f, "# run twice, the first time %s: ", cert_str(first, "verdict"));
+        put_tap_text(f, reason(first));
+        fputc('\n', f);
+    }
     for (size_t i = 0; v != CERT_PASS && i < json_array_size(why); i++) {
         fprintf(f, "# %s: ", cert_verdict_name(v));
         put_tap_text(f, json_string_value(json_array_get(why, i)));
@@ -83,6 +88,13 @@ static void put_junit(FILE *f, const json_t *line) {
         put_problem(f, "failure", line);
     else if (v == CERT_SKIP || v == CERT_UNSUPPORTED || v == CERT_XFAIL)
         put_problem(f, "skipped", line);
+    if (json_object_get(line, "first")) {
+        fputs("<system-out>run twice, the first time ", f);
+        put_xml(f, cert_str(json_object_get(line, "first"), "verdict"));
+        fputs(": ", f);
+        put_xml(f, reason(json_object_get(line, "first")));
+        fputs("</system-out>", f);
+    }
     fputs("</testcase>\n", f);
 }
 

@@ -179,8 +179,9 @@ static int show(struct run *r) {
 }
 
 static void add_summary(struct run *r) {
-    size_t n[CERT_VERDICTS];
-    json_t *line = json_pack("{s:s}", "record", "summary");
+    size_t n[CERT_VERDICTS], good;
+    json_t *line = json_pack("{s:s, s:i}", "record", "summary", "again",
+                             (int)cert_count_again(&r->journal, &good));
     cert_count(&r->journal, n);
     for (int v = 0; v < CERT_VERDICTS; v++)
         (void)json_object_set_new(line, cert_verdict_name((enum cert_verdict)v),

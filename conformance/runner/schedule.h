@@ -11,6 +11,10 @@
  *
  * Probes and the first sanity case come before all others, the last one after them. Cells of an
  * implementation that a probe has found out are SKIP; all are when the first sanity case breaks.
+ *
+ * A cell that ends as TIMEOUT or ERROR while others ran beside it, as on a machine that has too
+ * much to do, runs once more at the end, alone and with deadlines twice as long. Its line has the
+ * first attempt in "first"; the second counts.
  */
 struct cert_schedule {
     struct cert_context context;
