@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "conformance/qevm/captures.h"
 #include "conformance/qevm/streams.h"
 
 #include <criterion/criterion.h>
@@ -112,64 +113,14 @@ Test(qevm_cuts, described) {
 
 /* ---- captured streams ---- */
 
-static const struct {
-    const char *file;
-    enum vms_qevm_kind kind;
-    const char *main; /* file of its main channel */
-} CAPTURES[] = {
-    {"qemu-rp11.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-rp11.0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"qemu-pc72.bin", VMS_QEVM_MAIN, NULL},
-    {"qemu-mappednone11.bin", VMS_QEVM_MAIN, NULL},
-    {"qemu-bg11.bin", VMS_QEVM_MAIN, NULL},
-    {"qemu-xbz11.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-mfd11.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-mfd11.1.fwd", VMS_QEVM_MULTIFD, "qemu-mfd11.0.fwd"},
-    {"qemu-mfd11.2.fwd", VMS_QEVM_MULTIFD, "qemu-mfd11.0.fwd"},
-    {"qemu-pc2_11.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-pc2_11.0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"qemu-pc2_pre72.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-pc2_pre72.0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"qemu-pc2_pre72.1.fwd", VMS_QEVM_PREEMPT, "qemu-pc2_pre72.0.fwd"},
-    {"vfio-a2_new_ack_v2_quiet/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-a2_new_ack_v2_quiet/conn0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"vfio-b2_reinit_after_ack/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-b2_reinit_after_ack/conn0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"vfio-c1_legacy_ack/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-c1_legacy_ack/conn0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"vfio-c5_legacy_two_devices/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-c5_legacy_two_devices/conn0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"vfio-f1_multifd/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-f1_multifd/conn0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"vfio-f1_multifd/conn1.fwd", VMS_QEVM_MULTIFD, "vfio-f1_multifd/conn0.fwd"},
-    {"vfio-f1_multifd/conn2.fwd", VMS_QEVM_MULTIFD, "vfio-f1_multifd/conn0.fwd"},
-    {"vfio-f1_multifd/conn3.fwd", VMS_QEVM_MULTIFD, "vfio-f1_multifd/conn0.fwd"},
-    {"vfio-f1_multifd/conn4.fwd", VMS_QEVM_MULTIFD, "vfio-f1_multifd/conn0.fwd"},
-};
-
-static const char *captures(void) {
-    const char *path = getenv("VMS_CAPTURES");
-    return path ? path : "../shared/captures";
-}
-
-static struct text unpack(const char *file) {
-    struct text t = {0};
-    char command[512], buffer[65536];
-    snprintf(command, sizeof command, "xz -dc '%s/%s.xz'", captures(), file);
-    FILE *f = popen(command, "r");
-    cr_assert_not_null(f);
-    for (size_t n; (n = fread(buffer, 1, sizeof buffer, f)) > 0;)
-        text_add(&t, buffer, n);
-    cr_assert_eq(pclose(f), 0, "%s", command);
-    return t;
-}
-
 static void check_capture(size_t i) {
-    struct text octets = unpack(CAPTURES[i].file), first = {0};
+    struct text octets = capture_read(CAPTURES[i].file), first = {0};
+    cr_assert(octets.ptr, "%s", CAPTURES[i].file);
     struct vms_vmdesc *desc = vms_vmdesc_new();
     struct subject s = {.name = CAPTURES[i].file, .config = vms_qevm_config_default()};
     if (CAPTURES[i].main) {
-        first = unpack(CAPTURES[i].main);
+        first = capture_read(CAPTURES[i].main);
+        cr_assert(first.ptr, "%s", CAPTURES[i].main);
         s.main_channel = decoder_after(&s.config, vms_slice(first.ptr, first.len));
     }
     s.config.kind = CAPTURES[i].kind;
@@ -184,9 +135,9 @@ static void check_capture(size_t i) {
 
 /* Every third capture, from the first on: three tests that run beside each other. */
 static void check_captures(size_t from) {
-    if (access(captures(), R_OK))
-        cr_skip_test("no captured streams in %s", captures());
-    for (size_t i = from; i < sizeof CAPTURES / sizeof *CAPTURES; i += 3)
+    if (!captures_folder())
+        cr_skip_test("no captures: set VMS_CAPTURES to their folder");
+    for (size_t i = from; i < CAPTURE_COUNT; i += 3)
         check_capture(i);
 }
 

@@ -3,10 +3,11 @@
 
 VECTOR_SRC := $(filter-out conformance/vectors/make_vectors.c,$(wildcard conformance/vectors/*.c))
 QEVM_RUN_SRC := conformance/qevm/trace.c conformance/qevm/run.c
+CAPTURES_SRC := conformance/qevm/captures.c
 
 QEVM_STREAM_SRC := conformance/qevm/streams.c conformance/vectors/build.c $(QEVM_RUN_SRC)
 
-$(eval $(call test_program,qevm-cuts,conformance/qevm_cuts_test.c $(QEVM_STREAM_SRC)))
+$(eval $(call test_program,qevm-cuts,conformance/qevm_cuts_test.c $(CAPTURES_SRC) $(QEVM_STREAM_SRC)))
 $(eval $(call test_program,qevm-encoder,conformance/qevm_encoder_test.c $(QEVM_STREAM_SRC)))
 $(eval $(call test_program,qevm-hostile,conformance/qevm_hostile_test.c \
 	conformance/qevm/counting.c $(QEVM_STREAM_SRC)))
@@ -14,7 +15,7 @@ $(eval $(call test_program,vectors,conformance/vectors_test.c conformance/vector
 	$(VECTOR_SRC) $(QEVM_RUN_SRC)))
 
 $(eval $(call test_program,transcode-trips,conformance/transcode_test.c \
-	$(wildcard conformance/transcode/*.c) conformance/qevm/counting.c $(QEVM_STREAM_SRC)))
+	$(wildcard conformance/transcode/*.c) conformance/qevm/counting.c $(CAPTURES_SRC) $(QEVM_STREAM_SRC)))
 
 # The vectors' JSON files are made by a program of their own and committed.
 $(BUILD)/make-vectors: $(call objs,conformance/vectors/make_vectors.c $(VECTOR_SRC))

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "conformance/qevm/captures.h"
 #include "conformance/qevm/counting.h"
 #include "conformance/qevm/streams.h"
 #include "conformance/transcode/trip.h"
@@ -203,82 +204,22 @@ Test(transcode, packed_without_zip) {
 
 /* ---- captured streams ---- */
 
-struct capture {
-    const char *file;
-    enum vms_qevm_kind kind;
-    const char *main;
-};
-
-static const struct capture CAPTURES[] = {
-    {"qemu-rp11.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-rp11.0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"qemu-pc72.bin", VMS_QEVM_MAIN, NULL},
-    {"qemu-mappednone11.bin", VMS_QEVM_MAIN, NULL},
-    {"qemu-bg11.bin", VMS_QEVM_MAIN, NULL},
-    {"qemu-xbz11.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-mfd11.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-mfd11.1.fwd", VMS_QEVM_MULTIFD, "qemu-mfd11.0.fwd"},
-    {"qemu-mfd11.2.fwd", VMS_QEVM_MULTIFD, "qemu-mfd11.0.fwd"},
-    {"qemu-pc2_11.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-pc2_11.0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"qemu-pc2_pre72.0.fwd", VMS_QEVM_MAIN, NULL},
-    {"qemu-pc2_pre72.0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"qemu-pc2_pre72.1.fwd", VMS_QEVM_PREEMPT, "qemu-pc2_pre72.0.fwd"},
-    {"vfio-a2_new_ack_v2_quiet/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-a2_new_ack_v2_quiet/conn0.rev", VMS_QEVM_RETURN_PATH, NULL},
-    {"vfio-b2_reinit_after_ack/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-c1_legacy_ack/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-c5_legacy_two_devices/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-f1_multifd/conn0.fwd", VMS_QEVM_MAIN, NULL},
-    {"vfio-f1_multifd/conn1.fwd", VMS_QEVM_MULTIFD, "vfio-f1_multifd/conn0.fwd"},
-    {"vfio-f1_multifd/conn2.fwd", VMS_QEVM_MULTIFD, "vfio-f1_multifd/conn0.fwd"},
-};
-
-static const char *captures(void) {
-    static const char beside[] = "../shared/captures";
-    const char *set = getenv("VMS_CAPTURES");
-    if (set)
-        return set;
-    return access(beside, R_OK) == 0 ? beside : NULL;
-}
-
-/* The octets of a capture; the caller frees them. */
-static struct vms_slice read_capture(const char *folder, const char *file) {
-    char command[512];
-    size_t len = 0, cap = 64u << 20;
-    uint8_t *octets = malloc(cap);
-    (void)snprintf(command, sizeof command, "xz -dc %s/%s.xz", folder, file);
-    FILE *pipe = popen(command, "r");
-    cr_assert(octets && pipe);
-    for (size_t n; (n = fread(octets + len, 1, cap - len, pipe)) > 0;)
-        len += n;
-    cr_assert_eq(pclose(pipe), 0, "%s", command);
-    return vms_slice(octets, len);
-}
-
-static void free_octets(struct vms_slice s) {
-    union {
-        const uint8_t *in;
-        void *out;
-    } ptr = {s.ptr};
-    free(ptr.out);
-}
-
 static struct vms_qevm_config capture_config(enum vms_qevm_kind kind) {
     struct vms_qevm_config config = vms_qevm_config_default();
     config.kind = kind;
     return config;
 }
 
-static void check_capture(const char *folder, const struct capture *c, struct zip *z,
-                          struct vms_vmdesc *desc) {
-    struct subject s = {c->file, capture_config(c->kind), NULL, read_capture(folder, c->file)};
-    struct vms_slice main_octets = {NULL, 0};
+static void check_capture(const struct capture *c, struct zip *z, struct vms_vmdesc *desc) {
+    struct text octets = capture_read(c->file), main_octets = {0};
+    struct subject s = {c->file, capture_config(c->kind), NULL, vms_slice(octets.ptr, octets.len)};
     struct vms_qevm_decoder *main_channel = NULL;
     struct vms_qevm_config main_config = capture_config(VMS_QEVM_MAIN);
+    cr_assert(octets.ptr, "%s", c->file);
     if (c->main) {
-        main_octets = read_capture(folder, c->main);
-        main_channel = decoder_after(&main_config, main_octets);
+        main_octets = capture_read(c->main);
+        cr_assert(main_octets.ptr, "%s", c->main);
+        main_channel = decoder_after(&main_config, vms_slice(main_octets.ptr, main_octets.len));
         s.main_channel = main_channel;
     }
     if (c->kind == VMS_QEVM_MAIN)
@@ -297,19 +238,18 @@ static void check_capture(const char *folder, const struct capture *c, struct zi
         trip_free(&trip);
     }
     free(main_channel);
-    free_octets(main_octets);
-    free_octets(s.octets);
+    text_free(&main_octets);
+    text_free(&octets);
 }
 
 /* [MOD-13] [TRC-1] What QEMU sent. */
 Test(transcode, captured, .timeout = 300) {
-    const char *folder = captures();
-    if (!folder)
+    if (!captures_folder())
         cr_skip("no captures: set VMS_CAPTURES to their folder");
     struct zip z = zip_new(1);
     struct vms_vmdesc *desc = vms_vmdesc_new();
-    for (size_t i = 0; i < sizeof CAPTURES / sizeof *CAPTURES; i++)
-        check_capture(folder, &CAPTURES[i], &z, desc);
+    for (size_t i = 0; i < CAPTURE_COUNT; i++)
+        check_capture(&CAPTURES[i], &z, desc);
     vms_vmdesc_free(desc);
     zip_free(&z);
 }

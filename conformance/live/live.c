@@ -2,13 +2,13 @@
 #include "live.h"
 
 #include "conformance/guest/guest_image.h"
+#include "conformance/live/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,7 +19,7 @@ enum {
     HEARTBEAT_MS = 60000,
     MIGRATE_MS = 120000,
     FINISH_MS = 60000,
-    LISTEN_MS = 30000,
+    LISTEN_MS = 120000,
     GUEST_PAGES = 4096,
     PER_TICK = 160,
     ARGS = 40,
@@ -131,8 +131,7 @@ int live_boot(struct live *live, const struct live_case *what, const char *refer
 
 /* ---- the destination ---- */
 
-/* A port that was free a moment ago. */
-static unsigned free_port(void) {
+unsigned live_free_port(void) {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof a;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -144,7 +143,7 @@ static unsigned free_port(void) {
 }
 
 static void choose_uris(struct live *live) {
-    unsigned port = free_port();
+    unsigned port = live_free_port();
     char *l = live->uri_listen, *m = live->uri_migrate;
     size_t n = sizeof live->uri_listen;
     switch (live->what->transport) {
@@ -318,33 +317,9 @@ int live_finish(struct live *live) {
 
 /* ---- the proof ---- */
 
-struct mapped {
-    uint8_t *ptr;
-    size_t len;
-};
-
-static struct mapped map_file(const char *path) {
-    struct mapped m = {NULL, 0};
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p != MAP_FAILED)
-            m = (struct mapped){p, (size_t)st.st_size};
-    }
-    if (fd >= 0)
-        close(fd);
-    return m;
-}
-
-static void unmap(struct mapped m) {
-    if (m.ptr)
-        (void)munmap(m.ptr, m.len);
-}
-
-static size_t first_difference(struct mapped a, struct mapped b, size_t n) {
+static size_t first_difference(struct live_map a, struct live_map b, size_t n) {
     for (size_t at = 0; at < n; at += 4096)
-        if (memcmp(a.ptr + at, b.ptr + at, n - at < 4096 ? n - at : 4096) != 0)
+        if (memcmp(a.at + at, b.at + at, n - at < 4096 ? n - at : 4096) != 0)
             return at;
     return n;
 }
@@ -362,19 +337,19 @@ static int compare_block(struct live *live, const struct vms_qemu_ram_block *b) 
     char path[1024], dump[1024];
     dst_file(live, b->name, path, sizeof path);
     (void)snprintf(dump, sizeof dump, "%s/dump/%s", live->dir, b->file);
-    struct mapped want = map_file(dump), got = map_file(path);
+    struct live_map want = live_map(dump), got = live_map(path);
     int rc = 0;
-    if (!got.ptr || got.len != b->used || want.len < b->used)
+    if (!got.at || got.len != b->used || want.len < b->used)
         rc = live_fail(live, "%s: %zu bytes arrived of %llu, %zu were dumped", b->name, got.len,
                        (unsigned long long)b->used, want.len);
     else if (first_difference(want, got, b->used) != b->used)
         rc = live_fail(live, "%s differs at 0x%zx", b->name, first_difference(want, got, b->used));
-    if (rc == 0 && b->offset == 0 && vms_check_guest(got.ptr, got.len, &live->guest_report) != 0)
+    if (rc == 0 && b->offset == 0 && vms_check_guest(got.at, got.len, &live->guest_report) != 0)
         rc = live_fail(live, "%s: %s", b->name, live->guest_report.text);
     live->blocks++;
     live->bytes += b->used;
-    unmap(want);
-    unmap(got);
+    live_unmap(want);
+    live_unmap(got);
     return rc;
 }
 

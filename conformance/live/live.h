@@ -73,6 +73,8 @@ void live_free(struct live *live);
 int live_make_certificates(struct live *live);
 int live_make_psk(struct live *live);
 
+/** A TCP port that was free a moment ago. */
+unsigned live_free_port(void);
 int live_fail(struct live *live, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /** Starts a program with its arguments; output into a file unless NULL. -1 on failure. */
 pid_t live_spawn(const char *const *argv, const char *output, const char *input);

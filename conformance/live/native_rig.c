@@ -122,6 +122,27 @@ char *native_log(struct native_rig *r, const char *which) {
     return text;
 }
 
+void native_show(struct native_rig *r) {
+    char *s = native_log(r, "src"), *d = native_log(r, "dst");
+    fprintf(stderr, "---- source, status %d\n%s---- destination, status %d\n%s", r->src_status, s,
+            r->dst_status, d);
+    free(s);
+    free(d);
+}
+
+uint64_t native_forwarded(struct native_rig *r) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vms_tap_count(r->tap); i++)
+        sum += vms_tap_connection(r->tap, i).forward;
+    return sum;
+}
+
+void native_wait_bytes(struct native_rig *r, uint64_t bytes) {
+    const struct timespec moment = {.tv_nsec = 1000000};
+    while (native_forwarded(r) < bytes && kill(r->src, 0) == 0)
+        (void)nanosleep(&moment, NULL);
+}
+
 /* "listening on URI" names the port that the kernel chose. */
 static bool listens(struct native_rig *r) {
     char *log = native_log(r, "dst"), *at = log ? strstr(log, "listening on ") : NULL;
@@ -133,7 +154,7 @@ static bool listens(struct native_rig *r) {
 
 int native_start_dst(struct native_rig *r) {
     const struct timespec moment = {.tv_nsec = 5000000};
-    int64_t until = now_ms() + 10000;
+    int64_t until = now_ms() + 60000;
     char log[128];
     (void)unlink(path(log, r, "dst.log"));
     r->dst = start(r, "reference-dst", "--listen", r->listen, r->dst_args, "dst");

@@ -38,6 +38,13 @@ int native_wait_journal(const char *folder, const char *state, char session[33],
 void native_finish(struct native_rig *rig, int timeout_ms);
 /** Text of a log: "src" or "dst". The caller's to free. */
 char *native_log(struct native_rig *rig, const char *which);
+/** Both logs and exit statuses, on standard error. */
+void native_show(struct native_rig *rig);
+/** Bytes that have gone through the tap, to the destination, on all connections. */
+uint64_t native_forwarded(struct native_rig *rig);
+/** Until so many bytes have gone through the tap, or the source has ended: a case has its own limit
+ * of time. */
+void native_wait_bytes(struct native_rig *rig, uint64_t bytes);
 void native_rig_close(struct native_rig *rig);
 
 #endif

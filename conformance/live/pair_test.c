@@ -12,19 +12,11 @@
  */
 
 enum {
-    END_MS = 60000,
+    END_MS = 120000,
 };
 
 static json_t *of(json_t *report, const char *object, const char *key) {
     return json_object_get(json_object_get(report, object), key);
-}
-
-static void show(struct native_rig *r) {
-    char *s = native_log(r, "src"), *d = native_log(r, "dst");
-    fprintf(stderr, "---- source, status %d\n%s---- destination, status %d\n%s", r->src_status, s,
-            r->dst_status, d);
-    free(s);
-    free(d);
 }
 
 static void move_with(const char *transport, const char *channels, const char *dialect,
@@ -42,7 +34,7 @@ static void move_with(const char *transport, const char *channels, const char *d
     bool good =
         r.src_status == 0 && r.dst_status == 0 && json_is_true(of(r.dst_report, "check", "good"));
     if (!good)
-        show(&r);
+        native_show(&r);
     cr_expect(good, "%s, %s channels, dialect %s", transport, channels, dialect);
     cr_expect_eq(json_integer_value(of(r.dst_report, "check", "twice")), 0);
     cr_expect_str_eq(json_string_value(json_object_get(r.src_report, "owner")), "theirs");
@@ -56,25 +48,25 @@ static void move(const char *transport, const char *channels, const char *dialec
     move_with(transport, channels, dialect, machine, NULL);
 }
 
-Test(pair, one_channel, .timeout = 120) {
+Test(pair, one_channel, .timeout = 300) {
     move("unix", "0", "11.1", "vmstream");
     move("tcp", "0", "11.1", "pc-q35-9.2");
 }
 
-Test(pair, multifd, .timeout = 120) {
+Test(pair, multifd, .timeout = 300) {
     move("unix", "1", "11.1", "vmstream");
     move("tcp", "4", "11.1", "vmstream");
     move("unix", "16", "11.1", "vmstream");
 }
 
 /* Synchronised at every EOS, zero pages on the main channel. */
-Test(pair, multifd_of_old_machines, .timeout = 120) {
+Test(pair, multifd_of_old_machines, .timeout = 300) {
     move("unix", "4", "7.2", "pc-i440fx-7.2");
     move("tcp", "2", "9.0", "pc-i440fx-8.0");
 }
 
 /* [HOST-13] [SRC-7] Writes that a thread of ours answers instead of the kernel. */
-Test(pair, dirty_uffd_wp, .timeout = 120) {
+Test(pair, dirty_uffd_wp, .timeout = 300) {
     if (!(vms_uffd_features() & UFFD_FEATURE_WP_HUGETLBFS_SHMEM)) { /* one block is shared */
         cr_assert(!getenv("CI"), "no write protection of shared memory");
         cr_skip_test("no userfaultfd write protection of shared memory here");
@@ -84,7 +76,7 @@ Test(pair, dirty_uffd_wp, .timeout = 120) {
 }
 
 /* [SRC-2] The link goes before the end: the guest runs on at the source, and is whole. */
-Test(pair, cut_in_precopy, .timeout = 120) {
+Test(pair, cut_in_precopy, .timeout = 300) {
     static struct native_rig r;
     cr_assert_eq(native_rig_open(&r, 32, "unix", true), 0, "%s", r.error);
     native_src_args(&r, "--wire", "qevm", "--bandwidth", "16M", NULL);
@@ -94,7 +86,7 @@ Test(pair, cut_in_precopy, .timeout = 120) {
     vms_tap_cut(r.tap);
     native_finish(&r, END_MS);
     if (r.src_status != 1)
-        show(&r);
+        native_show(&r);
     cr_expect_eq(r.src_status, 1);
     cr_expect_eq(r.dst_status, 1);
     cr_expect_str_eq(json_string_value(json_object_get(r.src_report, "owner")), "ours");

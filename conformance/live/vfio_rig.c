@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/live/vfio_rig.h"
 
+#include "conformance/live/file.h"
 #include "conformance/live/live.h"
 
 #include <criterion/criterion.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    WAIT_MS = 30000,
+    WAIT_MS = 120000,
     WORDS = 64,
     PONG_BYTES = 8,
     ACK_BYTES = 4,
@@ -38,37 +39,16 @@ void vfio_rig_path(const struct vfio_rig *rig, char *out, size_t size, const cha
 
 /* ---- logs ---- */
 
-static char *read_all(const char *path) {
-    FILE *file = fopen(path, "re");
-    char *text = NULL;
-    size_t size = 0;
-    if (!file)
-        return NULL;
-    if (getdelim(&text, &size, 0, file) < 0) {
-        free(text);
-        text = NULL;
-    }
-    (void)fclose(file);
-    return text;
-}
-
 char *vfio_rig_log(const struct vfio_rig *rig, const char *side, unsigned device) {
     char path[128];
     vfio_rig_path(rig, path, sizeof path, "%s%u.log", side, device);
-    return read_all(path);
-}
-
-static unsigned count_in(const char *text, const char *needle) {
-    unsigned n = 0;
-    for (const char *at = text; at && (at = strstr(at, needle)) != NULL; at++)
-        n++;
-    return n;
+    return live_read(path);
 }
 
 unsigned vfio_rig_count(const struct vfio_rig *rig, const char *side, unsigned device,
                         const char *needle) {
     char *log = vfio_rig_log(rig, side, device);
-    unsigned n = count_in(log, needle);
+    unsigned n = live_count(log, needle);
     free(log);
     return n;
 }
@@ -379,9 +359,9 @@ static unsigned count_records(struct vfio_rig *rig, bool back, const char *recor
     }
     vfio_rig_path(rig, out, sizeof out, "inspect");
     (void)live_wait(live_spawn(argv, out, NULL), WAIT_MS); /* a stream may be cut: no matter */
-    char *text = read_all(out);
+    char *text = live_read(out);
     (void)snprintf(needle, sizeof needle, "{\"record\":\"%s\"", record);
-    unsigned count = count_in(text, needle);
+    unsigned count = live_count(text, needle);
     free(text);
     return count;
 }

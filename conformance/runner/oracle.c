@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/guest/check_guest.h"
+#include "conformance/live/file.h"
 #include "conformance/runner/case.h"
 #include "conformance/runner/rig.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /*
@@ -18,30 +16,6 @@
 enum {
     PAGE = 4096,
 };
-
-struct mapped {
-    const uint8_t *at;
-    size_t len;
-};
-
-static struct mapped map(const char *path) {
-    struct mapped m = {NULL, 0};
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p != MAP_FAILED)
-            m = (struct mapped){p, (size_t)st.st_size};
-    }
-    if (fd >= 0)
-        (void)close(fd);
-    return m;
-}
-
-static void unmap(struct mapped m) {
-    if (m.at)
-        (void)munmap((void *)(uintptr_t)m.at, m.len);
-}
 
 static bool completed(const struct cert_rig *r) {
     return strcmp(cert_expected_outcome(r), "completed") == 0;
@@ -57,21 +31,21 @@ static bool is_zero(const uint8_t *p, size_t n) {
 }
 
 /* Where they differ; the length of the longer one: nowhere. What one has more must be zero. */
-static size_t difference(struct mapped a, struct mapped b) {
+static size_t difference(struct live_map a, struct live_map b) {
     size_t n = a.len < b.len ? a.len : b.len;
     for (size_t at = 0; at < n; at += PAGE) {
         size_t k = n - at < PAGE ? n - at : PAGE;
         if (memcmp(a.at + at, b.at + at, k) != 0)
             return at;
     }
-    struct mapped longer = a.len < b.len ? b : a;
+    struct live_map longer = a.len < b.len ? b : a;
     return is_zero(longer.at + n, longer.len - n) ? longer.len : n;
 }
 
 static bool same_block(struct cert_rig *r, const char *name) {
     char a[CERT_PATH], b[CERT_PATH];
-    struct mapped s = map(cert_path(a, "%s/ram/%s", r->ends[CERT_SOURCE].folder, name));
-    struct mapped d = map(cert_path(b, "%s/ram/%s", r->ends[CERT_DESTINATION].folder, name));
+    struct live_map s = live_map(cert_path(a, "%s/ram/%s", r->ends[CERT_SOURCE].folder, name));
+    struct live_map d = live_map(cert_path(b, "%s/ram/%s", r->ends[CERT_DESTINATION].folder, name));
     bool same = s.at && d.at;
     if (same) {
         size_t at = difference(s, d);
@@ -81,8 +55,8 @@ static bool same_block(struct cert_rig *r, const char *name) {
     } else {
         cert_break(r, "memory: %s did not arrive", name);
     }
-    unmap(s);
-    unmap(d);
+    live_unmap(s);
+    live_unmap(d);
     return same;
 }
 
@@ -130,7 +104,7 @@ static void judge_guest(struct cert_rig *r) {
     char path[CERT_PATH];
     /* a source that shows it at its end has kept the guest */
     int i = cert_end_has(&r->ends[CERT_SOURCE], "guest.ram") ? CERT_SOURCE : CERT_DESTINATION;
-    struct mapped m = map(cert_path(path, "%s/guest.ram", r->ends[i].folder));
+    struct live_map m = live_map(cert_path(path, "%s/guest.ram", r->ends[i].folder));
     if (!m.at) {
         judge_own_check(r);
         return;
@@ -139,7 +113,7 @@ static void judge_guest(struct cert_rig *r) {
     if (!good)
         cert_break(r, "guest: %s", report.text);
     cert_result_oracle(r->result, "guest", "%s: %s", good ? "agrees" : "breaks", report.text);
-    unmap(m);
+    live_unmap(m);
 }
 
 /* ---- heartbeats ---- */

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "conformance/live/live.h"
 #include "conformance/runner/case.h"
 #include "conformance/runner/plan.h"
 #include "conformance/runner/rig.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 /* A migration: the destination, a tap, perhaps two relays, and the source, in this order. */
@@ -20,18 +18,6 @@ enum {
 static const char *transport(const struct cert_rig *r) {
     const char *t = cert_str(cert_case_body(r->test), "transport");
     return *t ? t : "unix";
-}
-
-/* A port that was free a moment ago. */
-static unsigned free_port(void) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0)
-        (void)getsockname(fd, (struct sockaddr *)&a, &len);
-    if (fd >= 0)
-        (void)close(fd);
-    return ntohs(a.sin_port);
 }
 
 static bool is_file(const struct cert_rig *r) {
@@ -56,7 +42,7 @@ static int set_uris(struct cert_rig *r) {
         return 0;
     }
     if (strcmp(transport(r), "tls") == 0) {
-        cert_path(r->uri_listen, "tls:127.0.0.1:%u", free_port());
+        cert_path(r->uri_listen, "tls:127.0.0.1:%u", live_free_port());
         cert_path(r->uri_connect, "%s", r->uri_listen);
         cert_result_note(r->result, "TLS from end to end: nothing on the wire to be read");
         return 0;

@@ -8,6 +8,7 @@
 #include <linux/netlink.h>
 #include <linux/vdpa.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -114,4 +115,23 @@ void vdpa_bus_path(const char *name, char out[64]) {
     if (dir)
         (void)closedir(dir);
     cr_assert(out[0], "%s has no driver vhost_vdpa", name);
+}
+
+static const char *const cards[2] = {"one", "two"};
+
+void vdpa_sim_load(const char *parameter, char path[2][64]) {
+    char command[160];
+    (void)snprintf(command, sizeof command,
+                   "insmod /modules/vdpa_sim.ko %s && insmod /modules/vdpa_sim_net.ko", parameter);
+    cr_assert_eq(system(command), 0, "vdpa_sim does not load");
+    for (unsigned i = 0; i < 2; i++) {
+        vdpa_bus_add("vdpasim_net", cards[i]);
+        vdpa_bus_path(cards[i], path[i]);
+    }
+}
+
+void vdpa_sim_unload(void) {
+    for (unsigned i = 0; i < 2; i++)
+        vdpa_bus_remove(cards[i]);
+    cr_expect_eq(system("rmmod vdpa_sim_net && rmmod vdpa_sim"), 0);
 }

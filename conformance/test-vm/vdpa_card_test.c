@@ -22,25 +22,6 @@ static struct vdpa_rig rig;
 static struct vms_vdpa_seat seat[2];
 static char path[2][64];
 
-/** The module anew, with that parameter, and two cards on the bus. */
-static void load(const char *parameter) {
-    char command[160];
-    (void)snprintf(command, sizeof command,
-                   "insmod /modules/vdpa_sim.ko %s && insmod /modules/vdpa_sim_net.ko", parameter);
-    cr_assert_eq(system(command), 0, "vdpa_sim does not load");
-    for (unsigned i = 0; i < 2; i++) {
-        const char *name = i ? "two" : "one";
-        vdpa_bus_add("vdpasim_net", name);
-        vdpa_bus_path(name, path[i]);
-    }
-}
-
-static void unload(void) {
-    vdpa_bus_remove("one");
-    vdpa_bus_remove("two");
-    cr_expect_eq(system("rmmod vdpa_sim_net && rmmod vdpa_sim"), 0);
-}
-
 static struct vms_vdpa *open_card(unsigned i) {
     struct vms_vdpa *device = NULL;
     vfio_good(vms_vdpa_open(path[i], &device, &err), &err);
@@ -48,7 +29,7 @@ static struct vms_vdpa *open_card(unsigned i) {
 }
 
 VM_TEST(what_the_kernel_offers) {
-    load("");
+    vdpa_sim_load("", path);
     struct vms_vdpa *device = open_card(0);
     const struct vms_vdpa_about *a = vms_vdpa_about(device);
     static const enum vms_vdpa_backend_bit bits[] = {
@@ -62,7 +43,7 @@ VM_TEST(what_the_kernel_offers) {
     cr_expect_eq(a->spaces, 2u);
     cr_expect(a->features >> VMS_VIRTIO_CTRL_VQ & 1);
     vms_vdpa_close(device);
-    unload();
+    vdpa_sim_unload();
 }
 
 /* ---- a card that runs, is stopped, and runs again, here or in another one ---- */
@@ -89,7 +70,7 @@ static void stop(unsigned i) {
 
 /* [VDPA-3] [VDPA-17] */
 VM_TEST(suspend_and_resume) {
-    load("");
+    vdpa_sim_load("", path);
     guest();
     sit(0);
     vfio_good(vms_vdpa_card_start(seat[0].card, &rig.state, rig.events, &err), &err);
@@ -101,7 +82,7 @@ VM_TEST(suspend_and_resume) {
         vfio_good(vms_vdpa_card_resume(seat[0].card, &err), &err);
     }
     vms_vdpa_seat_close(&seat[0]);
-    unload();
+    vdpa_sim_unload();
 }
 
 /* [VDPA-15] [VDPA-16] Into another card: rings go on, the address is the one that was told. */
@@ -109,7 +90,7 @@ VM_TEST(into_another_card) {
     const uint8_t mac[6] = {2, 7, 7, 7, 7, 7};
     uint8_t got[6];
     bool ok = false;
-    load("");
+    vdpa_sim_load("", path);
     guest();
     sit(0);
     sit(1);
@@ -128,7 +109,7 @@ VM_TEST(into_another_card) {
     cr_expect_arr_eq(got, mac, 6);
     vms_vdpa_seat_close(&seat[0]);
     vms_vdpa_seat_close(&seat[1]);
-    unload();
+    vdpa_sim_unload();
 }
 
 /* [VDPA-15] What the card does not know is answered, not lost: the kernel's has no receive modes.
@@ -136,7 +117,7 @@ VM_TEST(into_another_card) {
 VM_TEST(a_command_that_is_refused) {
     const uint8_t on = 1;
     bool ok = true;
-    load("");
+    vdpa_sim_load("", path);
     guest();
     sit(0);
     vfio_good(vms_vdpa_card_start(seat[0].card, &rig.state, rig.events, &err), &err);
@@ -144,7 +125,7 @@ VM_TEST(a_command_that_is_refused) {
     cr_expect_not(ok);
     rig_transmit(&rig);
     vms_vdpa_seat_close(&seat[0]);
-    unload();
+    vdpa_sim_unload();
 }
 
 /* ---- pinned memory ---- */
@@ -162,7 +143,7 @@ static uint8_t *memory(int kind) {
 
 /* [VDPA-8] The limit is of all that the process has pinned, for whichever card. */
 VM_TEST(pinned_memory_is_limited) {
-    load("use_va=0");
+    vdpa_sim_load("use_va=0 max_iotlb_entries=65536", path);
     struct vms_vdpa *one = open_card(0), *two = open_card(1);
     uint8_t *m = memory(MAP_SHARED);
     const struct vms_vdpa_region six = {0, 0, m, 6 * MIB, false},
@@ -180,30 +161,30 @@ VM_TEST(pinned_memory_is_limited) {
     vms_vdpa_close(one);
     vms_vdpa_close(two);
     cr_expect_eq(vms_vdpa_pinned(), 0u, "what was closed has nothing pinned");
-    unload();
+    vdpa_sim_unload();
 }
 
 /* [VDPA-30] A card that pins takes private memory, one that does not is found out. */
 VM_TEST(private_memory) {
     uint8_t *m = memory(MAP_PRIVATE);
     const struct vms_vdpa_region region = {1, 0, m, MIB, false};
-    load("use_va=0");
+    vdpa_sim_load("use_va=0 max_iotlb_entries=65536", path);
     struct vms_vdpa *device = open_card(0);
     vfio_good(vms_vdpa_map(device, &region, &err), &err);
     cr_expect_eq(vms_vdpa_pinned(), (uint64_t)MIB);
     vms_vdpa_close(device);
-    unload();
-    load("use_va=1");
+    vdpa_sim_unload();
+    vdpa_sim_load("use_va=1", path);
     device = open_card(0);
     cr_expect_eq(vms_vdpa_map(device, &region, &err), VMS_E_VDPA_MEMORY);
     vms_vdpa_close(device);
-    unload();
+    vdpa_sim_unload();
 }
 
 /* More than the card's own table of maps holds. */
 VM_TEST(more_maps_than_the_card_takes) {
     uint8_t *m = memory(MAP_SHARED);
-    load("max_iotlb_entries=8");
+    vdpa_sim_load("max_iotlb_entries=8", path);
     struct vms_vdpa *device = open_card(0);
     enum vms_code code = VMS_OK;
     unsigned n = 0;
@@ -215,5 +196,5 @@ VM_TEST(more_maps_than_the_card_takes) {
     cr_expect_eq(n, 9u, "the ninth is refused, not number %u", n);
     cr_expect(strstr(err.message, "too many maps"), "%s", err.message);
     vms_vdpa_close(device);
-    unload();
+    vdpa_sim_unload();
 }

@@ -132,41 +132,23 @@ VM_TEST(a_guest_of_private_memory) {
 
 static char path[2][64];
 
-static void load(const char *parameter) {
-    char command[128];
-    (void)snprintf(command, sizeof command,
-                   "insmod /modules/vdpa_sim.ko %s && insmod /modules/vdpa_sim_net.ko", parameter);
-    cr_assert_eq(system(command), 0, "vdpa_sim does not load");
-    for (unsigned i = 0; i < 2; i++) {
-        const char *name = i ? "two" : "one";
-        vdpa_bus_add("vdpasim_net", name);
-        vdpa_bus_path(name, path[i]);
-    }
-}
-
-static void unload(void) {
-    vdpa_bus_remove("one");
-    vdpa_bus_remove("two");
-    cr_expect_eq(system("rmmod vdpa_sim_net && rmmod vdpa_sim"), 0);
-}
-
 /* [VDPA-15] SUSPEND, rings, control queue: frames go on at the other end. */
 VM_TEST(a_card_that_suspends) {
-    load("");
+    vdpa_sim_load("", path);
     open_rig("shared");
     run(path[0], path[1]);
     expect_done();
     native_rig_close(&rig);
-    unload();
+    vdpa_sim_unload();
 }
 
 VM_TEST(a_card_that_pins_private_memory) {
-    load("use_va=0");
+    vdpa_sim_load("use_va=0 max_iotlb_entries=65536", path);
     open_rig("private");
     run(path[0], path[1]);
     expect_done();
     native_rig_close(&rig);
-    unload();
+    vdpa_sim_unload();
 }
 
 static void memlock(uint64_t bytes) {
@@ -176,7 +158,7 @@ static void memlock(uint64_t bytes) {
 
 /* [VDPA-8] The destination may not pin as much: said at the source, whose guest never stopped. */
 VM_TEST(a_memlock_limit) {
-    load("use_va=0");
+    vdpa_sim_load("use_va=0 max_iotlb_entries=65536", path);
     open_rig("shared");
     source(path[0]);
     native_dst_args(&rig, "--vdpa", path[1], NULL);
@@ -188,18 +170,18 @@ VM_TEST(a_memlock_limit) {
     expect_refused("dst", "VDPA_MEMLOCK");
     expect_refused("src", "VDPA_MEMLOCK");
     native_rig_close(&rig);
-    unload();
+    vdpa_sim_unload();
 }
 
 /* [VDPA-12] A card without control queue cannot take the place of one that has it. */
 VM_TEST(another_kind_of_card) {
     struct vduse *to = vduse_new();
-    load("");
+    vdpa_sim_load("", path);
     open_rig("shared");
     run(path[0], vduse_path(to));
     expect_refused("dst", "VDPA_MISMATCH");
     expect_refused("src", "VDPA_MISMATCH");
     native_rig_close(&rig);
     vduse_free(to);
-    unload();
+    vdpa_sim_unload();
 }

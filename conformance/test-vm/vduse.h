@@ -64,4 +64,9 @@ void vdpa_bus_remove(const char *name);
 /** Its device file, /dev/vhost-vdpa-N. */
 void vdpa_bus_path(const char *name, char out[64]);
 
+/** The kernel's module vdpa_sim with that parameter, and the files of two cards "one" and "two". */
+void vdpa_sim_load(const char *parameter, char path[2][64]);
+/** Takes both away. Whoever had them open has closed them. */
+void vdpa_sim_unload(void);
+
 #endif

@@ -91,7 +91,7 @@ static void run_cell(const char *name) {
 }
 
 #define CELL(name, src, dst, set)                                                                  \
-    Test(vfio_matrix, name, .timeout = 60) {                                                       \
+    Test(vfio_matrix, name, .timeout = 300) {                                                      \
         run_cell(src "/" dst "/" set);                                                             \
     }
 CELL(q11_q10_two, "qemu-11.1-legacy", "qemu-10.0", "two")

@@ -2,6 +2,7 @@
 #ifndef CONFORMANCE_VFIO_MATRIX_RIG_H
 #define CONFORMANCE_VFIO_MATRIX_RIG_H
 
+#include "conformance/live/file.h"
 #include "conformance/vfio-matrix/run.h"
 
 /** Inside of a run. Functions return 0, or -1 with the reason in rig->why. */
@@ -18,15 +19,12 @@ struct vfm_rig {
 };
 
 enum {
-    VFM_WAIT_MS = 30000,
+    VFM_WAIT_MS = 90000,
 };
 
 int vfm_fail(struct vfm_rig *rig, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vfm_path(const struct vfm_rig *rig, char *out, size_t size, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/** A whole file; NULL: none. The caller's to free. */
-char *vfm_read(const char *path);
-unsigned vfm_count(const char *text, const char *needle);
 /** Waits a moment; between looks at what gives no event. */
 void vfm_pause(void);
 
@@ -42,6 +40,10 @@ void vfm_close(struct vfm_rig *rig);
 /** Text of a device's log. NULL: none. The caller's to free. */
 char *vfm_log(const struct vfm_rig *rig, const char *side, unsigned device);
 unsigned vfm_reinits(const struct vfm_rig *rig);
+/* In a scene what is expected does not hold the switchover up: lots and acknowledgements do. */
+enum {
+    VFM_SCENE_DOWNTIME_MS = 60000,
+};
 /** Whole frames of a type in the recording of the native wire; of DEVICE: "initial data is sent".
  */
 int vfm_count_frames(const struct vfm_rig *rig, bool back, uint32_t type);

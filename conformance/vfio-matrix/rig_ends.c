@@ -13,9 +13,8 @@
 
 enum {
     WORDS = 64,
-    LIMIT_S = 6, /* that our source waits for a switchover */
+    LIMIT_S = 20, /* that our source waits for a switchover, whatever else the machine does */
     SCENE_S = 60,
-    SCENE_DOWNTIME_MS = 60000, /* what is expected does not hold it up: acknowledgements do */
 };
 
 struct command {
@@ -166,6 +165,16 @@ static int add_devices(struct vfm_rig *rig, struct command *c, const char *side)
     return 0;
 }
 
+/* State of stopped devices on multifd channels. */
+static void add_multifd(struct vfm_rig *rig, struct command *c, const char *count) {
+    const struct vfm_scene *scene = rig->options->scene;
+    if (!scene || !scene->multifd)
+        return;
+    add(c, "--vfio-multifd");
+    add(c, "%s", count);
+    add(c, "%u", scene->multifd);
+}
+
 /* The guest that a QEMU sends to a file; made once for a machine. */
 static int record_guest(struct vfm_rig *rig, char *path, size_t size) {
     static const char *const completed[] = {"completed", NULL};
@@ -228,8 +237,15 @@ static int start_source(struct vfm_rig *rig) {
     add(&c, "%d", rig->options->scene ? SCENE_S : LIMIT_S);
     for (size_t i = 0; rig->options->scene && rig->options->scene->src_args[i]; i++)
         add(&c, "%s", rig->options->scene->src_args[i]);
+    if (rig->options->scene) {
+        add(&c, "--downtime-ms");
+        add(&c, "1");
+        add(&c, "--control");
+        add(&c, "unix:%s/control", rig->dir);
+    }
     add(&c, "--report");
     add(&c, "%s", report);
+    add_multifd(rig, &c, "--multifd");
     if (add_devices(rig, &c, "src") != 0)
         return -1;
     rig->src_pid = spawn(rig, &c, "reference-src", "src");
@@ -238,7 +254,7 @@ static int start_source(struct vfm_rig *rig) {
 
 /* A socket that only has its name refuses who comes. */
 static bool listens(const char *path) {
-    char *table = vfm_read("/proc/net/unix"), *save = NULL;
+    char *table = live_read("/proc/net/unix"), *save = NULL;
     bool found = false;
     for (char *line = strtok_r(table, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
         found |= strstr(line, " 00010000 ") && strstr(line, path); /* __SO_ACCEPTCON */
@@ -275,6 +291,7 @@ static int start_destination(struct vfm_rig *rig, const char *path) {
         add(&c, "--vm");
         add(&c, "%s", vm);
     }
+    add_multifd(rig, &c, "--multifd-channels");
     if (add_devices(rig, &c, "dst") != 0)
         return -1;
     rig->dst_pid = spawn(rig, &c, "reference-dst", "dst");
@@ -320,11 +337,8 @@ int vfm_migrate(struct vfm_rig *rig) {
         reinits += rig->cell->set->device[i].reinits;
     /* An idle guest gives QEMU nothing to measure a bandwidth by. */
     bool scene = rig->options->scene != NULL;
-    json_t *p =
-        json_pack("{s:I, s:i}", "avail-switchover-bandwidth", (json_int_t)1 << 30, "downtime-limit",
-                  scene     ? SCENE_DOWNTIME_MS
-                  : reinits ? 0
-                            : 2000);
+    json_t *p = json_pack("{s:I, s:i}", "avail-switchover-bandwidth", (json_int_t)1 << 30,
+                          "downtime-limit", scene || reinits ? 0 : 2000);
     (void)snprintf(uri, sizeof uri, "unix:%s/%s", rig->dir, scene ? "dst" : "tap");
     return must(rig, rig->src, vms_qemu_set_parameters(rig->src, p)) == 0
                ? must(rig, rig->src, vms_qemu_migrate(rig->src, uri))

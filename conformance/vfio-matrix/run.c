@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "conformance/live/source_rig.h"
 #include "conformance/vfio-matrix/rig.h"
 
 #include "conformance/live/live.h"
@@ -38,27 +39,6 @@ void vfm_path(const struct vfm_rig *rig, char *out, size_t size, const char *fmt
     va_end(args);
 }
 
-char *vfm_read(const char *path) {
-    FILE *file = fopen(path, "re");
-    char *text = NULL;
-    size_t size = 0;
-    if (!file)
-        return NULL;
-    if (getdelim(&text, &size, 0, file) < 0) {
-        free(text);
-        text = NULL;
-    }
-    (void)fclose(file);
-    return text;
-}
-
-unsigned vfm_count(const char *text, const char *needle) {
-    unsigned n = 0;
-    for (const char *at = text; at && (at = strstr(at, needle)) != NULL; at++)
-        n++;
-    return n;
-}
-
 void vfm_pause(void) {
     struct timespec t = {.tv_nsec = 5000000};
     (void)nanosleep(&t, NULL);
@@ -88,7 +68,7 @@ static unsigned wanted_reinits(const struct vfm_rig *rig) {
     unsigned n = 0;
     for (size_t i = 0; i < rig->cell->set->count; i++)
         n += rig->cell->set->device[i].reinits;
-    return n;
+    return rig->options->scene ? rig->options->scene->lots : n;
 }
 
 /* *idle: nothing has happened for long, in passes over memory. */
@@ -104,7 +84,7 @@ static int look_at_source(struct vfm_rig *rig, struct watch *w, char *status, si
     (void)snprintf(status, size, "%s", is ? is : "");
     json_decref(info);
     uint64_t back = rig->tap ? vms_tap_connection(rig->tap, 0).reverse : 0;
-    unsigned reinits = rig->tap ? vfm_reinits(rig) : 0;
+    unsigned reinits = vfm_reinits(rig);
     if (back != w->back || reinits != w->reinits || !w->may_converge) {
         w->back = back;
         w->reinits = reinits;
@@ -116,10 +96,11 @@ static int look_at_source(struct vfm_rig *rig, struct watch *w, char *status, si
 }
 
 static int let_converge(struct vfm_rig *rig, struct watch *w) {
-    if (!rig->tap || w->may_converge || w->reinits < wanted_reinits(rig))
+    int limit_ms = rig->options->scene ? VFM_SCENE_DOWNTIME_MS : 2000;
+    if (w->may_converge || w->reinits < wanted_reinits(rig))
         return 0;
     w->may_converge = true;
-    return vms_qemu_set_parameters(rig->src, json_pack("{s:i}", "downtime-limit", 2000)) == 0
+    return vms_qemu_set_parameters(rig->src, json_pack("{s:i}", "downtime-limit", limit_ms)) == 0
                ? 0
                : vfm_fail(rig, "%.500s", vms_qemu_error(rig->src));
 }
@@ -128,7 +109,7 @@ static int watch_qemu(struct vfm_rig *rig, char *status, size_t size) {
     static const char *const cancelled[] = {"cancelled", NULL};
     struct watch w = {.back = UINT64_MAX};
     bool idle = false;
-    for (int i = 0; i < VFM_WAIT_MS / 5; i++) { /* 30 s */
+    for (int i = 0; i < VFM_WAIT_MS / 5; i++) {
         if (look_at_source(rig, &w, status, size, &idle) != 0 || let_converge(rig, &w) != 0)
             return -1;
         if (is_over(status))
@@ -194,9 +175,22 @@ static int run_qemu_source(struct vfm_rig *rig, struct vfm_seen *seen) {
     return 0;
 }
 
+/* As let_converge(). */
+static void let_ours_converge(struct vfm_rig *rig) {
+    char control[128], order[80];
+    for (int i = 0; i < VFM_WAIT_MS / 5 && vfm_reinits(rig) < wanted_reinits(rig); i++)
+        vfm_pause();
+    vfm_path(rig, control, sizeof control, "control");
+    (void)snprintf(order, sizeof order, "{\"order\": \"set\", \"downtime_ms\": %d}",
+                   VFM_SCENE_DOWNTIME_MS);
+    json_decref(source_order(control, order));
+}
+
 /* Ours says who has the guest, and by its exit status whether it is through. */
 static int run_our_source(struct vfm_rig *rig, struct vfm_seen *seen) {
     char path[128];
+    if (rig->options->scene)
+        let_ours_converge(rig);
     rig->src_status = live_wait(rig->src_pid, VFM_WAIT_MS);
     rig->src_pid = 0;
     if (rig->src_status < 0)
@@ -237,7 +231,7 @@ static void look_for_fault(struct vfm_rig *rig) {
     if (!more->text || !more->struck)
         return;
     char *log = vfm_log(rig, more->destination ? "dst" : "src", more->device);
-    *more->struck = vfm_count(log, "\"event\":\"fault\"") > 0;
+    *more->struck = live_count(log, "\"event\":\"fault\"") > 0;
     free(log);
 }
 

@@ -48,8 +48,9 @@ struct vfm_more {
 /** Devices of one's own, measured: no proxy between the ends, nothing counted on the wire. */
 struct vfm_scene {
     const char *text[2][VFM_DEVICES_MAX]; /* of the source's and the destination's devices */
-    unsigned multifd;                     /* QEMU: channels, with device state; 0: without */
+    unsigned multifd;                     /* QEMU's wire: channels, with device state; 0: none */
     const char *const *src_args;          /* more for reference-src; NULL-terminated */
+    unsigned lots; /* REINITs, told or not, that there must be before the source may switch over */
 };
 
 struct vfm_options {
