@@ -15,7 +15,8 @@ def row(clause, title, script, at, do, with_="", code="", clauses=(), options=()
 
 HELD = ["--pause-before-switchover"]  # it does not come to its end meanwhile
 WAITS = ["--timeout", "1"]  # native: a refused hello costs a connection, not the end that listens
-THEIRS = ["--timeout", "1", "--resolve", "theirs"]  # in doubt: the operator says who runs the guest
+SOON = ["--recover-timeout", "1"]  # who has refused behind READY answers inquiries for so long
+SLOW = ["--bandwidth", "128K", "--downtime-ms", "60000", "--limit-s", "6"]  # time to be asked to wait
 PSK = "vm-a:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
 
 
@@ -103,7 +104,8 @@ DESTINATION = {
             "BAD_RECORD_TYPE"),
         row("END-1", "something else behind EOF", "precopy", "vmdesc", "instead", "hex:07",
             "BAD_VMDESC_TYPE"),
-        row("END-3", "octets behind the description", "one-way", "/", "before", "hex:00",
+        # of one write: who has all that it needs need not wait for more
+        row("END-3", "octets behind the description", "one-way", "vmdesc", "instead", "vmdesc:1",
             "TRAILING_BYTES"),
         row("DST-9", "pages behind SWITCHOVER_START and before END", "precopy", "end", "before",
             "page:1", "DST_UNEXPECTED", level="MUST"),
@@ -123,6 +125,9 @@ DESTINATION = {
             "RAM_CONTINUE"),
         row("RAM-28", "MULTIFD_FLUSH without multifd channels", "precopy", "start", "instead",
             "start-flush", "DST_UNEXPECTED"),
+        row("XBZ-2", "a difference whose last run passes the end of its page", "precopy", "all-pages", "before",
+            "hex:02000000010000000000000040" "0372616d" "010005ff1f02aaaa" "00000000000000107e00000001",
+            "XBZRLE_DATA"),
     ],
     "commands": [
         row("CMD-4", "OPEN_RETURN_PATH twice", "precopy", "return-path", "twice", "",
@@ -205,10 +210,10 @@ DESTINATION = {
         native("HND-3", "COMMIT of an attempt that was not begun", "start", "instead", "commit:1",
                "HANDOVER_GENERATION"),
         native("HND-1", "COMMIT twice: told again that the guest runs", "commit", "twice"),
-        native("HND-3", "START twice with one generation", "start", "twice", says="HANDOVER_GENERATION",
-               code="*", options=THEIRS),
+        native("HND-3", "START twice with one generation", "start", "twice", "", "HANDOVER_GENERATION",
+               options=SOON),
         native("HND-3", "COMMIT of another generation than READY's", "commit", "instead", "commit:9",
-               says="HANDOVER_GENERATION", code="*", options=THEIRS),
+               "HANDOVER_GENERATION", options=SOON),
         native("HND-1", "READY from the source", "end", "before", "ready:1", "HANDOVER_UNEXPECTED"),
         native("HND-1", "RUNNING from the source", "end", "before", "running:1", "HANDOVER_UNEXPECTED"),
         native("HND-1", "NOT_STARTED from the source", "start", "before", "not-started:1",
@@ -252,6 +257,18 @@ DESTINATION = {
                says="NATIVE_HELLO", code="*", options=WAITS),
         native("MIG-5", "HELLO with a device that has no place", "hello", "instead", "hello:2",
                says="MIG_DEVICE", code="*", options=WAITS),
+        native("HND-1", "START before the setup", "setup", "before", "start", "HANDOVER_UNEXPECTED"),
+        native("SES-28", "REQUEST for a device that is not there", "end", "before", "request:9:1",
+               "SESSION_DEVICE"),
+        native("SES-28", "GRANT for a device that is not there", "end", "before", "grant:9:1",
+               "SESSION_DEVICE"),
+        native("SES-29", "END with a frame fewer of a data channel than came", "end", "instead", "end:2",
+               "SESSION_END"),
+        native("NAT-23", "HELLO twice", "hello", "twice", "", "NATIVE_ORDER"),
+        native("NAT-42", "RESUME where it is not in force: this connection goes on", "end", "before", "own-resume:7",
+               says="SESSION_UNEXPECTED"),
+        native("SES-6", "REKEY that leaves out an epoch", "end", "before", "rekey:3", "SEAL_EPOCH", psk=PSK),
+        native("SES-20", "END with a frame fewer of the main channel", "end", "instead", "end:5", "SESSION_END"),
     ],
     "native": [  # the octets are those of a vector: with is its id
         row(clause, title, "octets", "", "", vector, code) for clause, title, vector, code in (
@@ -283,8 +300,8 @@ SOURCE = {
     "hand-over": [
         native("HND-4", "a native migration in good order", "", ""),
         native("SEAL-13", "a sealed one in good order", "", "", psk=PSK),
-        native("ENG-2", "READY before START", "HELLO", "then", "ready:1", "SRC_UNEXPECTED"),
-        native("ENG-2", "RUNNING before COMMIT", "START", "before", "running:1", "SRC_UNEXPECTED"),
+        native("HND-1", "READY before START", "HELLO", "then", "ready:1", "HANDOVER_UNEXPECTED"),
+        native("HND-1", "RUNNING before COMMIT", "START", "before", "running:1", "HANDOVER_UNEXPECTED"),
         native("HND-8", "READY with a bad verdict", "START", "instead", "ready:1:2", "HANDOVER_DIGEST"),
         native("HND-8", "READY with a bad verdict, sealed", "START", "instead", "ready:1:2",
                "HANDOVER_DIGEST", psk=PSK),
@@ -295,9 +312,10 @@ SOURCE = {
         native("HND-1", "START from the destination", "RECORDS", "then", "start", "HANDOVER_UNEXPECTED"),
         native("HND-1", "COMMIT from the destination", "RECORDS", "then", "commit:1", "HANDOVER_UNEXPECTED"),
         native("SES-21", "END from the destination", "RECORDS", "then", "end", "SESSION_UNEXPECTED"),
-        native("ENG-2", "GRANT for a device that is not there", "RECORDS", "then", "grant:9:1", "SRC_UNEXPECTED"),
-        native("ENG-2", "REQUEST for a device that is not there", "RECORDS", "then", "request:9:1",
-               "SRC_UNEXPECTED"),
+        native("SES-28", "GRANT for a device that is not there", "RECORDS", "then", "grant:9:1",
+               "SESSION_DEVICE"),
+        native("SES-28", "REQUEST for a device that is not there", "RECORDS", "then", "request:9:1",
+               "SESSION_DEVICE"),
         native("SES-23", "ABORT with a code that nobody knows", "RECORDS", "then", "abort", "SESSION_ABORTED"),
         native("SES-23", "ABORT in place of READY", "START", "instead", "abort", "SESSION_ABORTED"),
         native("RSM-2", "ACK of what was not sent", "RECORDS", "then", "ack:0:99", "SESSION_ACK"),
@@ -315,6 +333,14 @@ SOURCE = {
         native("NAT-45", "HELLO with another session id", "HELLO", "instead", "hello:4", "SESSION_ID"),
         native("NAT-45", "HELLO in the other role", "HELLO", "instead", "hello:5", "NATIVE_HELLO"),
         native("SES-3", "cut where RESUME is not in force", "RECORDS", "cut", "", "PEER_CLOSED"),
+        native("RSM-2", "ACK that goes back", "START", "before", "ack:0:0", "SESSION_ACK"),
+        native("HND-10", "NOT_STARTED names another attempt: the session's guest all the same", "START", "instead",
+               "not-started:9", "SRC_REFUSED"),
+        native("SES-26", "GRANT of what was asked for ends the wait", "RECORDS", "then", "request:0:2+grant:0:2",
+               options=SLOW),
+        native("SES-26", "GRANT of an older generation does not", "RECORDS", "then", "request:0:2+grant:0:1",
+               "SRC_LIMIT", options=SLOW),
+        native("NAT-48", "a peer that takes no channel but the main one", "HELLO", "instead", "hello:7", "LIMIT"),
     ],
 }
 

@@ -206,11 +206,11 @@ static void eof(struct peer *p, uint32_t n) {
     put(p, (struct vms_record){.type = VMS_R_EOF});
 }
 
-static void vmdesc(struct peer *p, uint32_t n) {
+static void vmdesc(struct peer *p, uint32_t n) { /* :OCTETS behind it, of the same write */
     static const char json[] = "{\"page_size\":4096,\"devices\":[]}";
-    (void)n;
     put(p, (struct vms_record){.type = VMS_R_VMDESCRIPTION, .bulk_len = sizeof json - 1});
     bulk(p, json, sizeof json - 1);
+    raw(p, "octets behind it", n < 16 ? n : 16);
 }
 
 /* ---- commands ---- */
@@ -226,6 +226,7 @@ static void return_path(struct peer *p, uint32_t n) {
 }
 
 static void ping(struct peer *p, uint32_t n) {
+    p->pinged |= UINT64_C(1) << (n % 64);
     uint8_t value[4];
     be(value, n, 4);
     command(p, VMS_CMD_PING, value, 4);

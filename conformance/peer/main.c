@@ -14,7 +14,7 @@ int main(void) {
         return KIT_DONE;
     if (strncmp(p.kit.uri, "unix:", 5) != 0 ||
         strcmp(cert_str(p.kit.test, "kind"), "dialogue") != 0)
-        return KIT_UNSUPPORTED;
+        return KIT_USAGE;
     (void)snprintf(p.path, sizeof p.path, "%s", p.kit.uri + 5);
     p.script = cert_str(p.kit.body, "script");
     p.at = cert_str(p.kit.body, "at");

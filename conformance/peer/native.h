@@ -16,6 +16,7 @@
 struct native_line { /* a connection, and the sealer of what is sent there */
     int fd;
     uint16_t channel;
+    bool labelled; /* the label was sent */
     struct vms_sealer sealer;
 };
 
@@ -56,13 +57,18 @@ void native_put(struct native *n, struct native_line *line, uint32_t type, struc
 void native_send(struct native *n, struct native_line *line, struct vms_native_frame *frame,
                  struct vms_slice bulk);
 
-/** "NAME", "NAME:A" or "NAME:A:B" says one frame (native_steps.c); false: there is no such step. */
+/** "NAME", "NAME:A" or "NAME:A:B" says one frame (native_steps.c), '+' joins several; false: there
+ * is no such step. */
 bool native_say(struct native *n, const char *step);
 
 /* native_hello.c: frames of epoch 0 */
 void native_hello(struct native *n, unsigned variant);
 void native_attach(struct native *n, bool foreign);
 void native_resume(struct native *n);
+/** RESUME of the session that is open; says that it was refused as `says` of the case has it. */
+void native_own_resume(struct native *n, uint32_t epoch);
+/** REKEY to that epoch, in which the main channel goes on. */
+void native_rekey(struct native *n, uint32_t epoch);
 /** The peer's HELLO was heard, and ours said: keys for both directions of the main channel. */
 bool native_set_keys(struct native *n);
 enum vms_code native_on_hello(void *ctx, const struct vms_native_frame *frame,

@@ -13,6 +13,7 @@ enum variant { /* what is wrong with a HELLO */
     SESSION,  /* another id than the source's (NAT-45) */
     ROLE,     /* that of the peer (NAT-45) */
     RESUMING, /* good, with RESUME offered */
+    MAIN,     /* no channel but the main one (NAT-48) */
 };
 
 static enum vms_direction ours(const struct native *n) {
@@ -49,7 +50,8 @@ static struct vms_native_who begin(struct native *n, struct native_line *line, u
     memcpy(who.random, random, sizeof who.random);
     n->p->fd = line->fd;
     memcpy(n->p->out, vms_native_label, VMS_NATIVE_LABEL);
-    n->p->len = VMS_NATIVE_LABEL;
+    n->p->len = line->labelled ? 0 : VMS_NATIVE_LABEL;
+    line->labelled = true;
     peer_send(n->p);
     return who;
 }
@@ -84,9 +86,11 @@ void native_hello(struct native *n, unsigned variant) {
     if (variant == FEATURE)
         h->features = h->features_needed = wants | UINT64_C(1) << 40;
     if (variant == SESSION)
-        h->who.session[0] ^= 1;
+        h->who.session[15] ^= 1;
     if (variant == ROLE)
         h->who.role ^= 1;
+    if (variant == MAIN)
+        h->channels = 1;
     if (variant == RESUMING) {
         h->features |= VMS_FEATURE_RESUME;
         h->replay_bytes = 1 << 20;
@@ -107,7 +111,7 @@ void native_attach(struct native *n, bool foreign) {
     line->channel = 1;
     f.u.attach = (struct vms_native_attach){.who = begin(n, line, random), .epoch = 1};
     if (foreign)
-        f.u.attach.who.session[0] ^= 1;
+        f.u.attach.who.session[15] ^= 1;
     native_send(n, line, &f, vms_slice(NULL, 0));
     const uint8_t *master = n->psk.key_len ? n->master : NULL;
     if (vms_sealer_rekey(&line->sealer, suite_of(n), master, 1, 0, &err) != VMS_OK)
@@ -116,19 +120,50 @@ void native_attach(struct native *n, bool foreign) {
         vms_sealer_free(&other.sealer);
 }
 
-/* RESUME of a session that is not open there. */
-void native_resume(struct native *n) {
+/* On a connection of its own; its number, or -1. */
+static int say_resume(struct native *n, uint32_t epoch, uint8_t other_session) {
     uint8_t random[VMS_SEAL_RANDOM_BYTES];
     struct native_line line = {.channel = 0};
     struct vms_native_position at = {0, 0};
     struct vms_native_frame f = {.header.type = VMS_NATIVE_RESUME};
     if (!peer_connect(n->p))
-        return;
+        return -1;
     line.fd = n->p->fd;
-    f.u.resume = (struct vms_native_resume){begin(n, &line, random), 7, 1, &at};
-    f.u.resume.who.session[0] ^= 1;
+    f.u.resume = (struct vms_native_resume){begin(n, &line, random), epoch, 1, &at};
+    f.u.resume.who.session[15] ^= other_session;
     native_send(n, &line, &f, vms_slice(NULL, 0));
     vms_sealer_free(&line.sealer);
+    return line.fd;
+}
+
+void native_rekey(struct native *n, uint32_t epoch) {
+    struct vms_native_frame f = {.header.type = VMS_NATIVE_REKEY, .u.epoch = epoch};
+    struct vms_seal_link *link = &n->main.sealer.link;
+    const uint8_t *master = n->psk.key_len ? n->master : NULL;
+    struct vms_error err = {.clause = ""};
+    native_send(n, &n->main, &f, vms_slice(NULL, 0));
+    if (vms_sealer_rekey(&n->main.sealer, suite_of(n), master, epoch, link->sequence, &err) !=
+        VMS_OK)
+        peer_fail(n->p, "%s", err.message);
+}
+
+/* RESUME of a session that is not open there. */
+void native_resume(struct native *n) {
+    (void)say_resume(n, 7, 1);
+}
+
+/* [SES-24] Without a key the code of the ABORT that answers it is text among its octets. */
+void native_own_resume(struct native *n, uint32_t epoch) {
+    const char *says = cert_str(n->p->kit.body, "says");
+    uint8_t answer[1024];
+    size_t len = 0;
+    n->p->fd = say_resume(n, epoch, 0);
+    while (n->p->fd >= 0 && len < sizeof answer && peer_read(n->p, answer + len, 1))
+        len++;
+    if (*says && memmem(answer, len, says, strlen(says)))
+        (void)snprintf(n->aborted, sizeof n->aborted, "%s", says);
+    kit_say(&n->p->kit, "the answer to RESUME has %zu octets, %s", len,
+            *n->aborted ? n->aborted : "and not what it must say");
 }
 
 /* ---- the peer's ---- */

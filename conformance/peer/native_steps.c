@@ -90,12 +90,18 @@ static void unknown(struct native *n, struct said s) { /* :TYPE, with an empty m
     native_put(n, &n->main, (uint32_t)s.a, vms_slice(&empty, 1), NONE);
 }
 
-/* :1 another epoch of the data channel, :3 another transcript, :4 another sequence of END */
+static void rekey(struct native *n, struct said s) { /* :EPOCH */
+    native_rekey(n, (uint32_t)s.a);
+}
+
+/* :1 another epoch of the data channel, :2 a frame fewer of it, :3 another transcript, :4 a
+ * sequence above END's, :5 one below it */
 static void end(struct native *n, struct said s) {
     struct vms_error err;
     struct vms_native_frame f = {.header.type = VMS_NATIVE_END};
-    struct vms_native_sent sent[2] = {{0, n->main.sealer.link.sequence + (s.a == 4), 1},
-                                      {1, n->data.sealer.link.sequence, s.a == 1 ? 2 : 1}};
+    struct vms_native_sent sent[2] = {
+        {0, n->main.sealer.link.sequence + (s.a == 4) - (s.a == 5), 1},
+        {1, n->data.sealer.link.sequence - (s.a == 2), s.a == 1 ? 2 : 1}};
     f.u.end = (struct vms_native_end){.sent_count = 2, .sent = sent};
     (void)vms_transcript_value(&n->transcript, f.u.end.transcript, &err);
     f.u.end.transcript[0] ^= s.a == 3;
@@ -148,6 +154,10 @@ static void foreign_resume(struct native *n, struct said s) {
     native_resume(n);
 }
 
+static void own_resume(struct native *n, struct said s) { /* :EPOCH */
+    native_own_resume(n, (uint32_t)s.a);
+}
+
 /* Pages of content; :FIRST:COUNT of the block, or of block 9 when count is 0 */
 static void send_pages(struct native *n, struct native_line *line, uint32_t type, struct said s) {
     static uint8_t content[PEER_PAGES * PEER_PAGE];
@@ -193,6 +203,7 @@ static const struct {
     {"pong", pong},
     {"ack", ack},
     {"unknown", unknown},
+    {"rekey", rekey},
     {"end", end},
     {"blocks", blocks},
     {"setup", setup},
@@ -200,17 +211,18 @@ static const struct {
     {"data", data},
     {"foreign-attach", foreign_attach},
     {"foreign-resume", foreign_resume},
+    {"own-resume", own_resume},
     {"pages", pages},
     {"main-pages", main_pages},
     {"page-request", page_request},
     {"hello", hello},
 };
 
-bool native_say(struct native *n, const char *step) {
+static bool say_one(struct native *n, const char *step) {
     struct said s = {UINT64_MAX, UINT64_MAX};
-    size_t len = strcspn(step, ":");
+    size_t len = strcspn(step, ":+");
     char *rest;
-    if (step[len]) {
+    if (step[len] == ':') {
         s.a = strtoull(step + len + 1, &rest, 0);
         if (*rest == ':')
             s.b = strtoull(rest + 1, NULL, 0);
@@ -221,4 +233,11 @@ bool native_say(struct native *n, const char *step) {
             return true;
         }
     return false;
+}
+
+bool native_say(struct native *n, const char *step) {
+    for (; step; step = strchr(step, '+'), step = step ? step + 1 : NULL)
+        if (!say_one(n, step))
+            return false;
+    return true;
 }

@@ -38,6 +38,7 @@ struct peer {
     bool kept; /* the subject did not hang up in time */
     bool shut_seen;
     uint32_t shut;
+    uint64_t pinged;  /* a bit for each value below 64 that a PING had, and no PONG yet */
     char failed[200]; /* why the script could not be followed; "": it was */
 };
 

@@ -34,6 +34,15 @@ static const struct {
                   "<resume-ack", "rest",   "end",        "eof",         "<shut"}},
 };
 
+/* [RP-10] A PONG has the value of a PING, and each has one. */
+static void take_pong(struct peer *p, const uint8_t payload[4]) {
+    bool small = !payload[0] && !payload[1] && !payload[2] && payload[3] < 64;
+    uint64_t bit = small ? UINT64_C(1) << payload[3] : 0;
+    if (!(p->pinged & bit))
+        peer_fail(p, "a PONG of a value that no PING had");
+    p->pinged &= ~bit;
+}
+
 /* The next message; its type, 0: the connection ended. */
 static unsigned answer(struct peer *p, uint8_t *payload) {
     uint8_t head[4];
@@ -44,6 +53,8 @@ static unsigned answer(struct peer *p, uint8_t *payload) {
     if (!peer_read(p, payload, len))
         return 0;
     kit_say(&p->kit, "answer %u, %zu octets", type, len);
+    if (type == 2 && len == 4)
+        take_pong(p, payload);
     if (type == 1 && len == 4) {
         p->shut_seen = true;
         p->shut = payload[3];
@@ -58,10 +69,26 @@ static bool until(struct peer *p, unsigned type, unsigned times) {
     return times == 0;
 }
 
+/* A guest that touches no memory asks for nothing: its adapter says where it is (cases/README.md).
+ */
+static bool is_told(struct peer *p, const char *name) {
+    char path[CERT_PATH];
+    cert_path(path, "%s/%s", p->kit.shared, name);
+    while (!cert_exists(path) && kit_left(&p->kit, 600000) > 1)
+        cert_nap();
+    return cert_exists(path);
+}
+
+static bool has_adapter(const struct peer *p) {
+    return *p->kit.peer && strcmp(p->kit.peer, "reference") != 0;
+}
+
 /* Somebody asks for a page: the guest runs there (a PONG says less, REC-7). */
 static bool until_asked(struct peer *p) {
     uint8_t payload[65536];
     unsigned got;
+    if (has_adapter(p))
+        return is_told(p, "postcopy");
     do
         got = answer(p, payload);
     while (got && got != 3 && got != 4);
@@ -98,9 +125,30 @@ static void wait_for(struct peer *p, const char *what) {
     }
 }
 
+static bool is_before(const struct peer *p, int major) {
+    int version = atoi(p->kit.peer_version);
+    return version && version < major;
+}
+
+/* Again, when somebody listens again. */
+static bool open_another(struct peer *p) {
+    if (p->count && strcmp(p->script, "recovery") == 0 && has_adapter(p) &&
+        !is_told(p, "recovering"))
+        return false;
+    return peer_connect(p);
+}
+
+/* [RAM-28] Before MULTIFD_FLUSH (8.1) each RAM_EOS waits for a SYNC of each channel: two here. */
+static bool write_step(struct peer *p, const char *step) {
+    bool old = strcmp(p->script, "multifd") == 0 && is_before(p, 9);
+    if (old && strcmp(step, "start-flush") == 0)
+        step = "start";
+    return (!old || strcmp(step, "sync") != 0 || peer_write(p, step)) && peer_write(p, step);
+}
+
 static void take(struct peer *p, const char *step) {
     if (*step == '+')
-        p->cut = p->cut || !peer_connect(p);
+        p->cut = p->cut || !open_another(p);
     else if (*step == '<')
         wait_for(p, step + 1);
     else if (*step == '=')
@@ -109,15 +157,10 @@ static void take(struct peer *p, const char *step) {
         p->fd = p->fds[0];
     else if (*step == '/')
         (void)shutdown(p->fd, SHUT_WR);
-    else if (!peer_write(p, step))
+    else if (!write_step(p, step))
         peer_fail(p, "no step %s", step);
     else
         peer_send(p);
-}
-
-static bool is_before(const struct peer *p, int major) {
-    int version = atoi(p->kit.peer_version);
-    return version && version < major;
 }
 
 /* [CMD-15] SWITCHOVER_START is of QEMU 10.0 on. */
@@ -156,8 +199,9 @@ enum kit_exit peer_source(struct peer *p) {
     for (size_t i = 0; i < sizeof SCRIPTS / sizeof *SCRIPTS; i++)
         if (strcmp(SCRIPTS[i].name, p->script) == 0)
             steps = SCRIPTS[i].steps;
-    bool flushes = strcmp(p->script, "multifd") == 0; /* [RAM-28] MULTIFD_FLUSH is of 8.1 on */
-    if (!steps || is_too_new(p, p->at) || (flushes && is_before(p, 9)))
+    if (!steps)
+        return KIT_USAGE;
+    if (is_too_new(p, p->at))
         return KIT_UNSUPPORTED;
     kit_mark(&p->kit, "ready");
     for (; *steps && !*p->failed; steps++)

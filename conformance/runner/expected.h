@@ -14,7 +14,8 @@
  * Versions are one or a range, both ends included; role (any), peer (the other end's name), machine
  * and verdict may be left out. A cell that breaks as it says and shows the message is XFAIL; one
  * that breaks otherwise stays FAIL; one that does not break is XPASS: the entry is stale. For a
- * race of an implementation, "sometimes" makes it PASS.
+ * race of an implementation, "sometimes" makes it PASS. Of several entries for one cell it may
+ * break as any of them says.
  */
 
 /** A new reference; NULL with the reason (512 octets). No folder: an empty array. */

@@ -30,7 +30,9 @@ Test(certify_unit, versions) {
 static const char *judged(const char *entry, enum cert_verdict v, const char *why,
                           const char *version) {
     static char verdict[16];
-    json_t *expected = json_pack("[o]", json_loads(entry, 0, NULL));
+    json_t *expected = json_loads(*entry == '[' ? entry : "[]", 0, NULL);
+    if (*entry != '[')
+        (void)json_array_append_new(expected, json_loads(entry, 0, NULL));
     json_t *profile = json_pack("{s:[{s:s, s:s, s:s}]}", "implementations", "name", "q",
                                 "implementation", "qemu", "version", version);
     json_t *cell = json_pack("{s:s, s:s, s:s, s:s}", "case", "RAM-7.1", "source", "q",
@@ -59,6 +61,18 @@ Test(certify_unit, expected_failures) {
     cr_expect_str_eq(judged(ENTRY, CERT_TIMEOUT, "an underflow", "8.0"), "TIMEOUT");
     cr_expect_str_eq(judged(ENTRY, CERT_ERROR, "an underflow", "8.0"), "ERROR");
     cr_expect_str_eq(judged(ENTRY, CERT_UNSUPPORTED, "an underflow", "8.0"), "UNSUPPORTED");
+}
+
+/* Of a crash that only sometimes comes, and else a hang. */
+Test(certify_unit, several_expected_failures_of_one_cell) {
+    static const char either[] =
+        "[" ENTRY ",{\"implementation\":\"qemu\",\"versions\":\"7.2..11.1\",\"case\":\"RAM-7.*\","
+        "\"message\":\"in time\",\"verdict\":\"TIMEOUT\",\"reason\":\"known, too\"}]";
+    cr_expect_str_eq(judged(either, CERT_FAIL, "an underflow", "8.0"), "XFAIL");
+    cr_expect_str_eq(judged(either, CERT_TIMEOUT, "not in time", "8.0"), "XFAIL");
+    cr_expect_str_eq(judged(either, CERT_TIMEOUT, "not in time", "11.1"), "XFAIL");
+    cr_expect_str_eq(judged(either, CERT_FAIL, "an underflow", "11.1"), "FAIL");
+    cr_expect_str_eq(judged(either, CERT_PASS, "", "8.0"), "XPASS");
 }
 
 /* ---- the journal ---- */

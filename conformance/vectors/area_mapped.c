@@ -135,7 +135,12 @@ static void make_layouts(struct area *a) {
         vb_at_back(v, 16);
         vb_breaks(v, "MAPPED_LAYOUT");
     }
-    struct vb *v = first_block(a, "MAP-6", "no regions, but no x-ignore-shared either");
+    struct vb *v = first_block(a, "MAP-2", "a page boundary inside the bitmap");
+    head(v, (struct mapped){1, 0x1000, 0x1ffc, 0x2000});
+    vb_at_back(v, 16);
+    vb_breaks(v, "MAPPED_LAYOUT");
+
+    v = first_block(a, "MAP-6", "no regions, but no x-ignore-shared either");
     head(v, (struct mapped){1, 0x1000, 0, 0});
     vb_at_back(v, 16);
     vb_breaks(v, "MAPPED_LAYOUT");

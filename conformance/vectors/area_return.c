@@ -115,6 +115,11 @@ static void make_bad_messages(struct area *a) {
     vb_at(v);
     vb_u32(v, 0);
     vb_breaks(v, "RP_RESUME_VALUE");
+    v = back(a, "RP-6", "RESUME_ACK with the value 2");
+    vb_message(v, "RP_RESUME_ACK", 6, 4);
+    vb_at(v);
+    vb_u32(v, 2);
+    vb_breaks(v, "RP_RESUME_VALUE");
     v = back(a, "RP-7", "a message behind SHUT");
     vb_message(v, "RP_SHUT", 1, 4);
     vb_u32(v, 0);

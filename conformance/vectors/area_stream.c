@@ -127,6 +127,12 @@ static void make_cfg_subsections(struct area *a) {
     vb_at_back(v, 4);
     vb_breaks(v, "CONFIG_SUBSECTION_VERSION");
 
+    v = config(a, "CFG-4", "version 0 of a subsection");
+    vb_config(v, "test");
+    vb_subsection(v, "configuration/uuid", 0);
+    vb_at_back(v, 4);
+    vb_breaks(v, "CONFIG_SUBSECTION_VERSION");
+
     static const uint32_t bad_bits[] = {0, 9, 17, UINT32_MAX};
     for (size_t i = 0; i < sizeof bad_bits / sizeof *bad_bits; i++) {
         v = config(a, "CFG-5", "impossible target page bits");

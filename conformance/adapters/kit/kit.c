@@ -143,6 +143,11 @@ void kit_mark(struct kit *k, const char *name) {
     (void)cert_write(cert_path(path, "%s/%s", k->log, name), "");
 }
 
+void kit_tell(struct kit *k, const char *name) {
+    char path[CERT_PATH];
+    (void)cert_write(cert_path(path, "%s/%s", k->shared, name), "");
+}
+
 void kit_write_version(struct kit *k, const char *text) {
     char path[CERT_PATH], line[512];
     (void)snprintf(line, sizeof line, "%s\n", text);

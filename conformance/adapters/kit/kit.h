@@ -46,6 +46,8 @@ bool kit_postcopy(const struct kit *k);
 void kit_say(struct kit *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /** Makes an empty file ("ready", "handed", ...) in the log folder. */
 void kit_mark(struct kit *k, const char *name);
+/** The same in the shared folder, for the other end. */
+void kit_tell(struct kit *k, const char *name);
 void kit_write_version(struct kit *k, const char *text);
 /** Writes end.json; returns the exit status that goes with the outcome. */
 enum kit_exit kit_end(struct kit *k, const char *outcome, const char *fmt, ...)

@@ -17,8 +17,22 @@ static bool waits(const struct adapter *a) {
            !cert_true(a->kit.own, "autostart");
 }
 
+/* The script is told when to cut, and when it may come again. */
+static int recover_in_dialogue(struct adapter *a) {
+    static const char *const paused[] = {"postcopy-paused", NULL};
+    kit_tell(&a->kit, "postcopy");
+    if (vms_qemu_wait_migration(a->qemu, paused, kit_left(&a->kit, 600000), NULL) != 0 ||
+        vms_qemu_execute(a->qemu, "migrate-recover", json_pack("{s:s}", "uri", adapter_uri(a)),
+                         NULL) != 0)
+        return -1;
+    kit_tell(&a->kit, "recovering");
+    return 0;
+}
+
 static int recover(struct adapter *a) {
     static const char *const paused[] = {"postcopy-paused", NULL};
+    if (strcmp(cert_str(a->kit.body, "script"), "recovery") == 0)
+        return recover_in_dialogue(a);
     if (strcmp(cert_str(json_object_get(a->kit.body, "fault"), "kind"), "cut-postcopy") != 0)
         return 0;
     if (vms_qemu_wait_migration(a->qemu, paused, kit_left(&a->kit, 600000), NULL) != 0)
@@ -34,7 +48,7 @@ static int recover(struct adapter *a) {
 
 /* A destination says postcopy-active before it has taken the guest over (REC-7). */
 static int wait_until_taken(struct adapter *a) {
-    static const char *const active[] = {"postcopy-active", NULL};
+    static const char *const active[] = {"postcopy-active", "completed", NULL};
     char status[32] = "inmigrate";
     if (!kit_postcopy(&a->kit))
         return 0;

@@ -189,10 +189,10 @@ enum kit_exit ref_end(struct reference *r, int status) {
     }
     if (status == 0)
         return kit_end(&r->kit, "completed", "completed");
-    /* of a simulated device that refuses its state the stream is to blame */
+    /* of a simulated device that refuses its state, or a wait without end, the peer is to blame */
     const char *code = cert_str(r->kit.end, "code");
     bool device = strcmp(code, "VFIO_DEVICE") == 0 || strcmp(code, "VDPA_DEVICE") == 0 ||
-                  strcmp(code, "SRC_REQUEST_LATE") == 0;
+                  strcmp(code, "SRC_REQUEST_LATE") == 0 || strcmp(code, "SRC_LIMIT") == 0;
     if (status == 1 || (status == 3 && device))
         return kit_end(&r->kit, "refused", "%s", text);
     (void)kit_end(&r->kit, "local", "exit status %d: %s", status, text);
