@@ -18,7 +18,7 @@
  *    "decoders": [{"implementation": N, "cases": [PATTERN]}]}
  *
  * An adapter is a program of the build folder, or a path relative to the profile ("./mine") or
- * absolute. A pattern is compared with a case's id and with its feature; '*' stands for anything.
+ * absolute; so is "file", which an adapter gets as VMS_FILE. A pattern is compared with a case's id and with its feature; '*' stands for anything.
  * "quick" (ids) is what a quick run takes of a part; without it, the cases that say so themselves.
  *
  * A cell: {"id", "case", "kind" (of the case, or "probe"), "feature", "level", "clause", "seconds",

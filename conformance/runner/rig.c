@@ -91,10 +91,9 @@ static void put(struct environment *e, const char *name, const char *value) {
 }
 
 /* "./mine" is beside the profile, a plain name in the build folder. */
-static const char *adapter_path(const struct cert_rig *r, const json_t *implementation, char *out) {
-    const char *name = cert_str(implementation, "adapter");
+static const char *path_of(const struct cert_rig *r, const char *name, char *out) {
     const char *profile = cert_str(r->profile, "path"), *slash = strrchr(profile, '/');
-    if (*name == '/')
+    if (!*name || *name == '/')
         return cert_path(out, "%s", name);
     if (strncmp(name, "./", 2) == 0)
         return cert_path(out, "%.*s/%s", slash ? (int)(slash - profile) : 1, slash ? profile : ".",
@@ -125,11 +124,12 @@ int cert_rig_start(struct cert_rig *r, struct cert_end *end, const struct cert_e
     put(&e, "VMS_CACHE", cert_path(path, "%s/cache", r->cache));
     put(&e, "VMS_VERSION", cert_str(end->implementation, "version"));
     put(&e, "VMS_MACHINE", end->machine);
+    put(&e, "VMS_FILE", path_of(r, cert_str(end->implementation, "file"), path));
     put_peer(&e, peer);
     put(&e, "VMS_DEADLINE", number);
     put(&e, "VMS_BUILD", r->build);
     put(&e, "VMSTREAM_BUILD", r->build);
-    const char *argv[] = {adapter_path(r, end->implementation, path), NULL};
+    const char *argv[] = {path_of(r, cert_str(end->implementation, "adapter"), path), NULL};
     cert_path(output, "%s/output", end->folder);
     if (cert_spawn(&end->process, argv, e.list, output, seconds) == 0)
         return 0;

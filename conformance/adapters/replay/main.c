@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 /*
- * A captured stream, or a saved image, as a source: VMS_VERSION (or VMS_REPLAY) is its path. It is
- * sent as it is; answers are read and kept. So whatever loads it is certified with a guest that
- * somebody really had.
+ * A captured stream, or a saved image, as a source: VMS_FILE is its path, VMS_VERSION of the QEMU
+ * that has written it. It is sent as it is; answers are read and kept. So whatever loads it is
+ * certified with a guest that somebody really had.
  */
 static const char *const features[] = {"precopy", "return-path", "main", NULL};
 
@@ -87,13 +87,17 @@ static enum kit_exit run(struct kit *k) {
     enum kit_exit e = kit_open(k);
     if (e != KIT_DONE)
         return e;
-    const char *path = *k->version ? k->version : getenv("VMS_REPLAY");
-    FILE *stream = path ? replay_open(path, error) : NULL;
+    const char *path = getenv("VMS_FILE");
+    path = path ? path : "";
+    FILE *stream = *path ? replay_open(path, error) : NULL;
     if (!stream) {
-        kit_say(k, "%s", path ? error : "no capture: VMS_VERSION or VMS_REPLAY names one");
+        kit_say(k, "%s", *path ? error : "no capture: VMS_FILE names one");
         return KIT_LOCAL;
     }
-    kit_write_version(k, path);
+    const char *slash = strrchr(path, '/');
+    char version[400];
+    (void)snprintf(version, sizeof version, "%s of QEMU %s", slash ? slash + 1 : path, k->version);
+    kit_write_version(k, version);
     if (kit_is(k, "version")) {
         (void)replay_close(stream);
         return KIT_DONE;
