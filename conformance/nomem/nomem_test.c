@@ -39,11 +39,29 @@ static void write_stream(const char *path) {
     cr_assert_eq(fclose(f), 0);
 }
 
-static int run(const char *program, unsigned n, bool on, const char *log) {
-    char command[600];
+/* A guest that runs, and writes. */
+static void write_vm(const char *path) {
+    FILE *f = fopen(path, "we");
+    cr_assert_not_null(f);
+    (void)fputs("{\"blocks\": [{\"name\": \"ram0\", \"size\": \"256K\", \"fill\": \"mix\"}],"
+                " \"vcpus\": [{\"rate\": 500}], \"seed\": 3}\n",
+                f);
+    cr_assert_eq(fclose(f), 0);
+}
+
+/* Which allocations count, and what of them fails. */
+enum failing {
+    ONE,
+    ALL_BEHIND,
+    ONE_OF_ITS_OWN, /* not of the libraries below it */
+};
+
+static int run(const char *program, unsigned n, enum failing which, const char *log) {
+    static const char *const how[] = {"", "FAIL_MALLOC_ON=1", "FAIL_MALLOC_OWN=1"};
+    char command[700];
     (void)snprintf(command, sizeof command,
-                   "timeout 10 env FAIL_MALLOC=%u %s LD_PRELOAD=%s/fail-malloc.so %s >%s 2>&1", n,
-                   on ? "FAIL_MALLOC_ON=1" : "", build(), program, log);
+                   "timeout 30 env FAIL_MALLOC=%u %s LD_PRELOAD=%s/fail-malloc.so %s >%s 2>&1", n,
+                   how[which], build(), program, log);
     int status = system(command);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -57,18 +75,21 @@ static bool says_why(const char *log) {
     return n > 0;
 }
 
-static void try_all(const char *format, bool on) {
-    char dir[] = "/tmp/vms-nomem-XXXXXX", stream[64], log[64], program[400], clean[80];
+/* `format` has the build folder, a stream (or a file to be), and a VM file. */
+static void try_all(const char *format, enum failing which) {
+    char dir[] = "/tmp/vms-nomem-XXXXXX", stream[64], vm[64], log[64], program[400], clean[80];
     unsigned failed = 0, n = 1;
     cr_assert_not_null(mkdtemp(dir));
     (void)snprintf(stream, sizeof stream, "%s/stream", dir);
     (void)snprintf(log, sizeof log, "%s/log", dir);
+    (void)snprintf(vm, sizeof vm, "%s/vm.json", dir);
     write_stream(stream);
-    (void)snprintf(program, sizeof program, format, build(), stream);
-    int all = run(program, 1000000, false, log);
+    write_vm(vm);
+    (void)snprintf(program, sizeof program, format, build(), stream, vm);
+    int all = run(program, 1000000, ONE, log);
     cr_expect_eq(all, 0, "%s: %d without a failure", program, all);
-    for (unsigned good = 0; n < MOST && good < 10; n += on ? 3 : 1) {
-        int status = run(program, n, on, log);
+    for (unsigned good = 0; n < MOST && good < 10; n += which == ALL_BEHIND ? 3 : 1) {
+        int status = run(program, n, which, log);
         cr_expect_lt(status, 124, "%s: allocation %u: status %d", program, n, status);
         cr_expect(status == 0 || says_why(log), "%s: allocation %u: status %d without a word",
                   program, n, status);
@@ -80,23 +101,27 @@ static void try_all(const char *format, bool on) {
     (void)system(clean);
 }
 
-TestSuite(nomem, .timeout = 120);
+TestSuite(nomem, .timeout = 300);
 
 Test(nomem, verify) {
-    try_all("%s/vmstream verify %s", false);
+    try_all("%s/vmstream verify %s", ONE);
 }
 
 Test(nomem, inspect) {
-    try_all("%s/vmstream inspect --json %s", false);
+    try_all("%s/vmstream inspect --json %s", ONE);
 }
 
 Test(nomem, destination) {
-    try_all("%s/reference-dst --quiet --listen file:%s", false);
+    try_all("%s/reference-dst --quiet --listen file:%s", ONE);
+}
+
+Test(nomem, source) {
+    try_all("%s/reference-src --quiet --wire qevm --connect file:%s --vm %s", ONE_OF_ITS_OWN);
 }
 
 Test(nomem, nothing_left) {
-    try_all("%s/vmstream verify %s", true);
-    try_all("%s/reference-dst --quiet --listen file:%s", true);
+    try_all("%s/vmstream verify %s", ALL_BEHIND);
+    try_all("%s/reference-dst --quiet --listen file:%s", ALL_BEHIND);
 }
 
 /* [MOD-9] [MOD-10] A decoder's memory is its caller's: one octet less and there is none. */
