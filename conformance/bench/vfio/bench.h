@@ -16,14 +16,15 @@
  */
 enum {
     VB_DEVICES = 4, /* the first one is the busy one */
-    VB_CASES = 8,
+    VB_CASES = 12,
     VB_ROUNDS_MAX = 9,
 };
 
 struct vb_case {
     const char *name, *src, *dst; /* ends of the matrix */
-    unsigned multifd;
+    unsigned multifd;             /* QEMU's wire: channels for device state */
     bool reinit;
+    bool main_alone; /* native: without DEVICE_CHANNELS */
 };
 extern const struct vb_case vb_cases[VB_CASES];
 
@@ -34,11 +35,21 @@ struct vb_device {
     double run_ms;   /* at the destination: verdict, and runs again */
 };
 
+/* Pairs: without REINIT, with it. */
+enum {
+    VB_QEMU = 0,
+    VB_QEMU_MULTIFD = 2,
+    VB_QEVM = 4,
+    VB_QEVM_MULTIFD = 6,
+    VB_NATIVE_MAIN = 8,
+    VB_NATIVE = 10,
+};
+
 /**
  * downtime: from the first device that is told to fall silent, the CPUs having stopped just before,
  * until the last one runs at the destination, and the CPUs next. A device's part is the time in
- * which it alone holds things up: its changes of state, and its data as long as no other device's
- * data is on its way at the same moment (then it is parted evenly).
+ * which it holds things up: its changes of state, and its data from the first octet that is read
+ * until the last is loaded. What several of them take at the same time is parted evenly.
  */
 struct vb_run {
     bool good;

@@ -169,32 +169,57 @@ static double ms(uint64_t from, uint64_t to) {
     return to > from ? (double)(to - from) / 1e6 : 0;
 }
 
-/* Time in which n devices' data is on its way is parted among them. */
-static void part_data(const struct logs *l, struct vb_run *out) {
-    uint64_t edge[2 * VB_DEVICES];
+enum {
+    STEP = 1000000, /* ns: changes of state that begin closer to each other are one step of all */
+    SPANS = 10 * VB_DEVICES,
+};
+
+/* Time in which a device holds things up, and what it counts for. */
+struct span {
+    uint64_t from, to;
+    double *ms;
+};
+
+struct spans {
+    struct span list[SPANS];
+    size_t count;
+};
+
+static void add_span(struct spans *s, uint64_t from, uint64_t to, double *into) {
+    if (from && to > from && s->count < SPANS)
+        s->list[s->count++] = (struct span){from, to, into};
+}
+
+static int by_time(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static bool covers(const struct span *s, uint64_t from, uint64_t to) {
+    return s->from <= from && s->to >= to;
+}
+
+/* Time that several of them take is parted among them. */
+static void part(const struct spans *s) {
+    uint64_t edge[2 * SPANS];
     size_t n = 0;
-    for (size_t d = 0; d < VB_DEVICES; d++) {
-        edge[n++] = l->side[0][d].first;
-        edge[n++] = l->side[1][d].last;
+    for (size_t i = 0; i < s->count; i++) {
+        edge[n++] = s->list[i].from;
+        edge[n++] = s->list[i].to;
     }
-    for (size_t i = 1; i < n; i++) /* a few: sorted by insertion */
-        for (size_t k = i; k > 0 && edge[k - 1] > edge[k]; k--) {
-            uint64_t swap = edge[k];
-            edge[k] = edge[k - 1];
-            edge[k - 1] = swap;
-        }
+    qsort(edge, n, sizeof edge[0], by_time);
     for (size_t i = 0; i + 1 < n; i++) {
         unsigned active = 0;
-        for (size_t d = 0; d < VB_DEVICES; d++)
-            active += l->side[0][d].first <= edge[i] && l->side[1][d].last >= edge[i + 1];
-        for (size_t d = 0; d < VB_DEVICES && active; d++)
-            if (l->side[0][d].first <= edge[i] && l->side[1][d].last >= edge[i + 1])
-                out->device[d].data_ms += ms(edge[i], edge[i + 1]) / active;
+        for (size_t k = 0; k < s->count; k++)
+            active += covers(&s->list[k], edge[i], edge[i + 1]);
+        for (size_t k = 0; k < s->count; k++)
+            if (covers(&s->list[k], edge[i], edge[i + 1]))
+                *s->list[k].ms += ms(edge[i], edge[i + 1]) / active;
     }
 }
 
-/* From one device's change of state to the next one's: how long it took. */
-static double until_next(const struct logs *l, size_t end, uint64_t at, uint64_t limit) {
+/* Where the step ends that a change of state at this time is part of: the next one begins. */
+static uint64_t step_end(const struct logs *l, size_t end, uint64_t at, uint64_t limit) {
     uint64_t next = limit;
     for (size_t d = 0; d < VB_DEVICES; d++) {
         const struct side *s = &l->side[end][d];
@@ -202,17 +227,33 @@ static double until_next(const struct logs *l, size_t end, uint64_t at, uint64_t
         size_t i;
         json_array_foreach(s->states, i, st) {
             uint64_t t = (uint64_t)json_integer_value(json_object_get(st, "at"));
-            if (t > at && t < next)
+            if (t > at + STEP && t < next)
                 next = t;
         }
-        if (s->first > at && s->first < next)
+        if (s->first > at + STEP && s->first < next)
             next = s->first;
     }
-    return ms(at, next);
+    return next;
+}
+
+static void add_device(const struct logs *l, size_t d, uint64_t end, struct vb_device *v,
+                       struct spans *spans) {
+    const struct side *s = &l->side[0][d], *r = &l->side[1][d];
+    json_t *st;
+    size_t i;
+    add_span(spans, s->quiet, step_end(l, 0, s->quiet, end), &v->quiet_ms);
+    add_span(spans, s->stop_copy, step_end(l, 0, s->stop_copy, end), &v->quiet_ms);
+    add_span(spans, s->first, r->last, &v->data_ms);
+    json_array_foreach(r->states, i, st) {
+        uint64_t t = (uint64_t)json_integer_value(json_object_get(st, "at"));
+        if (t > r->last && r->last)
+            add_span(spans, t, step_end(l, 1, t, end), &v->run_ms);
+    }
 }
 
 static void reckon(const struct logs *l, struct vb_run *out) {
     uint64_t begin = UINT64_MAX, end = 0;
+    struct spans spans = {.count = 0};
     for (size_t d = 0; d < VB_DEVICES; d++) {
         if (l->side[0][d].quiet < begin)
             begin = l->side[0][d].quiet;
@@ -220,18 +261,11 @@ static void reckon(const struct logs *l, struct vb_run *out) {
             end = l->side[1][d].running;
     }
     out->downtime_ms = ms(begin, end);
-    part_data(l, out);
+    for (size_t d = 0; d < VB_DEVICES; d++)
+        add_device(l, d, end, &out->device[d], &spans);
+    part(&spans);
     for (size_t d = 0; d < VB_DEVICES; d++) {
-        const struct side *s = &l->side[0][d], *r = &l->side[1][d];
         struct vb_device *v = &out->device[d];
-        json_t *st;
-        size_t i;
-        v->quiet_ms = until_next(l, 0, s->quiet, end) + until_next(l, 0, s->stop_copy, end);
-        json_array_foreach(r->states, i, st) {
-            uint64_t t = (uint64_t)json_integer_value(json_object_get(st, "at"));
-            if (t > r->last && r->last)
-                v->run_ms += until_next(l, 1, t, end);
-        }
         v->ms = v->quiet_ms + v->data_ms + v->run_ms;
     }
     out->good = begin != UINT64_MAX && end > begin;

@@ -103,7 +103,7 @@ static void tell_case(const struct bench *b, size_t c) {
     double idle = 0;
     for (size_t d = 1; d < VB_DEVICES; d++)
         idle += median(b, c, PART(d, ms));
-    (void)printf("%-26s %-8s %9.0f %9.0f %8.0f %8.0f %8.0f %9.0f %7u\n", vb_cases[c].name,
+    (void)printf("%-28s %-8s %9.0f %9.0f %8.0f %8.0f %8.0f %9.0f %7u\n", vb_cases[c].name,
                  vb_cases[c].reinit ? "with" : "without", median(b, c, DOWNTIME),
                  median(b, c, PART(0, ms)), median(b, c, PART(0, quiet_ms)),
                  median(b, c, PART(0, data_ms)), median(b, c, PART(0, run_ms)), idle, b->done[c]);
@@ -113,12 +113,25 @@ static void tell_gain(const struct bench *b, size_t without) {
     double was = median(b, without, DOWNTIME), is = median(b, without + 1, DOWNTIME);
     double busy = median(b, without, PART(0, ms)), now = median(b, without + 1, PART(0, ms));
     (void)printf(
-        "%-26s REINIT: downtime %+.0f %%, busy device %+.0f %%   (letter: -43 %%, -67 %%)\n",
+        "%-28s REINIT: downtime %+.0f %%, busy device %+.0f %%   (letter: -43 %%, -67 %%)\n",
         vb_cases[without].name, 100 * (is / was - 1), 100 * (now / busy - 1));
 }
 
+/* The same channels at both: main alone, and parallel ones. */
+static const size_t rivals[][2] = {{VB_QEVM, VB_QEMU},
+                                   {VB_NATIVE_MAIN, VB_QEMU},
+                                   {VB_QEVM_MULTIFD, VB_QEMU_MULTIFD},
+                                   {VB_NATIVE, VB_QEMU_MULTIFD}};
+
+static void tell_rivals(const struct bench *b, size_t ours, size_t qemu) {
+    if (b->done[ours] && b->done[qemu])
+        (void)printf("%-28s against %-20s %-7s REINIT: downtime %+.0f %%\n", vb_cases[ours].name,
+                     vb_cases[qemu].name, vb_cases[ours].reinit ? "with" : "without",
+                     100 * (median(b, ours, DOWNTIME) / median(b, qemu, DOWNTIME) - 1));
+}
+
 static void tell(const struct bench *b) {
-    (void)printf("%-26s %-8s %9s %9s %8s %8s %8s %9s %7s\n", "four VFIO devices, one busy",
+    (void)printf("%-28s %-8s %9s %9s %8s %8s %8s %9s %7s\n", "four VFIO devices, one busy",
                  "REINIT", "downtime", "busy ms", "silent", "data", "runs", "idle ms", "rounds");
     for (size_t c = 0; c < VB_CASES; c++)
         if (b->done[c])
@@ -126,10 +139,9 @@ static void tell(const struct bench *b) {
     for (size_t c = 0; c + 1 < VB_CASES; c += 2)
         if (b->done[c] && b->done[c + 1])
             tell_gain(b, c);
-    double qemu = median(b, 1, DOWNTIME), ours = median(b, 7, DOWNTIME);
-    if (b->done[1] && b->done[7])
-        (void)printf("reference, native against QEMU 11.1, both with REINIT: %+.0f %%\n",
-                     100 * (ours / qemu - 1));
+    for (size_t i = 0; i < sizeof rivals / sizeof rivals[0]; i++)
+        for (size_t reinit = 0; reinit < 2; reinit++)
+            tell_rivals(b, rivals[i][0] + reinit, rivals[i][1] + reinit);
 }
 
 static void run_round(struct bench *b, const struct vfm_options *o, unsigned round, FILE *lines) {
