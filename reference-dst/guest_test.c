@@ -113,7 +113,7 @@ static int send_guest(struct hand_over *h, size_t said) {
     return fd;
 }
 
-TestSuite(guest, .timeout = 60);
+TestSuite(guest, .timeout = 300);
 
 /* Everything in its order; then the guest runs on, and every page is right. */
 Test(guest, runs_here) {

@@ -176,7 +176,7 @@ static void expect_good_end(struct scene *s, int fd) {
     s->thread = 0;
 }
 
-TestSuite(postcopy, .timeout = 60);
+TestSuite(postcopy, .timeout = 300);
 
 /* [DST-15] Somebody touches memory: what is missing is asked for. */
 Test(postcopy, good) {

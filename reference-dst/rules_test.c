@@ -5,7 +5,7 @@
 
 /* What a destination owes a source that does nothing wrong, and where it draws the line. */
 
-TestSuite(rules, .timeout = 60);
+TestSuite(rules, .timeout = 300);
 
 /* What came back, up to the end of the connection. */
 static size_t replies(int fd, uint8_t *in, size_t room) {

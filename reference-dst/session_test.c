@@ -6,7 +6,7 @@
  * and with SHUT(1) where the return path is open. [DST-2] [DST-3] [DST-4] [DST-5] [DST-8] [DST-12]
  */
 
-TestSuite(session, .timeout = 120);
+TestSuite(session, .timeout = 300);
 
 Test(session, good_migration) {
     struct scene s = {0};

@@ -75,7 +75,7 @@ static enum vms_code close_tls(struct tls_scene *t) {
     return code;
 }
 
-TestSuite(tls_channels, .timeout = 60);
+TestSuite(tls_channels, .timeout = 300);
 
 /* [HOST-6] Main and one multifd channel are TLS, the next is not. */
 Test(tls_channels, one_without) {

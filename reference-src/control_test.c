@@ -74,7 +74,7 @@ static bool ask(struct vms_channel *io, const char *text, char *answer, size_t s
 }
 
 /* Good lines, bad lines, two in one piece, one in two pieces, one that is too long. */
-Test(control, lines, .timeout = 60) {
+Test(control, lines, .timeout = 300) {
     static struct desk d;
     static char answer[4096], flood[20000];
     struct vms_error err;
@@ -102,7 +102,7 @@ Test(control, lines, .timeout = 60) {
 }
 
 /* SIGINT cancels. */
-Test(control, signals, .timeout = 60) {
+Test(control, signals, .timeout = 300) {
     static struct desk d;
     open_desk(&d);
     cr_assert_eq(kill(getpid(), SIGINT), 0);

@@ -214,7 +214,7 @@ static void peer_stop(struct peer *p) {
 }
 
 /* [HND-14] [MIG-32] */
-Test(inquire, answers, .timeout = 60) {
+Test(inquire, answers, .timeout = 300) {
     static const struct {
         struct answer answer;
         enum vms_journal before, after;
@@ -360,7 +360,7 @@ Test(resolve, by_postcopy) {
 }
 
 /* [HND-16] By asking: the destination has started it, and pages of it are nowhere. */
-Test(inquire, by_postcopy, .timeout = 60) {
+Test(inquire, by_postcopy, .timeout = 300) {
     static const struct {
         struct answer answer;
         enum vms_journal after;

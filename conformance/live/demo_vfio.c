@@ -17,7 +17,7 @@
  */
 enum {
     DEVICES = 4,
-    WAIT_MS = 60000,
+    WAIT_MS = 120000,
     WORDS = 32,
 };
 

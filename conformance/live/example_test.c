@@ -32,7 +32,7 @@ static void remove_dir(void) {
     (void)live_wait(live_spawn(rm, NULL, NULL), MS);
 }
 
-TestSuite(example, .init = make_dir, .fini = remove_dir, .timeout = 120);
+TestSuite(example, .init = make_dir, .fini = remove_dir, .timeout = 300);
 
 struct paths {
     char example[PATH], dst[PATH], socket[PATH], uri[PATH], out[PATH], bank[PATH];

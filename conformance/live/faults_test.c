@@ -44,7 +44,7 @@ static void run(const struct moment *moments, size_t count) {
 #define RUN(list) run(list, sizeof(list) / sizeof *(list))
 
 /* [HND-2] [HND-4] [HND-6] [HND-9] [HND-10] [HND-12] [HND-14] [MIG-25] [MIG-32] [ENG-6] [ENG-7] */
-Test(faults, native_kills, .timeout = 120) {
+Test(faults, native_kills, .timeout = 300) {
     static const struct moment list[] = {
         {FAULT_NATIVE, FAULT_KILL_DESTINATION, FAULT_AT_PRECOPY, 1},
         {FAULT_NATIVE, FAULT_KILL_DESTINATION, FAULT_AT_READY, 2},
@@ -59,7 +59,7 @@ Test(faults, native_kills, .timeout = 120) {
 }
 
 /* [RSM-7] [HND-12] [MIG-25] [ENG-8] [ENG-13] [SRC-14] [SES-25] */
-Test(faults, native_cuts_and_orders, .timeout = 120) {
+Test(faults, native_cuts_and_orders, .timeout = 300) {
     static const struct moment list[] = {
         {FAULT_NATIVE, FAULT_CUTS, FAULT_AT_PRECOPY, 11},
         {FAULT_NATIVE, FAULT_CUT, FAULT_AT_READY, 12},
@@ -73,7 +73,7 @@ Test(faults, native_cuts_and_orders, .timeout = 120) {
 }
 
 /* [HND-11] [HND-13] [HND-15] a disk that is full when the journal is to be written */
-Test(faults, full_disks, .timeout = 120) {
+Test(faults, full_disks, .timeout = 300) {
     static const struct moment list[] = {
         {FAULT_NATIVE, FAULT_FULL_SOURCE, FAULT_AT_HELD, 21},
         {FAULT_NATIVE, FAULT_FULL_SOURCE, FAULT_AT_READY, 22},
@@ -84,7 +84,7 @@ Test(faults, full_disks, .timeout = 120) {
 }
 
 /* [SRC-2] [SRC-3] [DST-8] [DST-11] [DST-18] [DST-19] [ENG-24] [REC-1] */
-Test(faults, qevm, .timeout = 120) {
+Test(faults, qevm, .timeout = 300) {
     static const struct moment list[] = {
         {FAULT_QEVM, FAULT_KILL_DESTINATION, FAULT_AT_SWITCHOVER, 31},
         {FAULT_QEVM, FAULT_KILL_DESTINATION, FAULT_AT_COMMITTING, 32},

@@ -7,7 +7,7 @@
 /* TLS credentials for one run, as a user would make them. */
 
 enum {
-    OPENSSL_MS = 30000,
+    OPENSSL_MS = 120000,
 };
 
 static int openssl(struct live *live, const char *const *argv) {

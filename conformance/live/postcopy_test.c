@@ -31,7 +31,7 @@ enum {
     SWITCH_AT = 4 << 20, /* bytes on the main channel */
     BETWEEN_CUTS = 64 << 10,
     ASKED = 200, /* bytes: more than all PONGs */
-    WAIT_MS = 30000,
+    WAIT_MS = 120000,
 };
 
 struct scene {
@@ -175,7 +175,7 @@ static void run(const struct live_case *what, unsigned cuts) {
 
 #define TOUCH .dst_args = LIST("--touch", "2", "--recover-timeout", "60")
 #define CASE(name, cuts, ver, mach, caps, params)                                                  \
-    Test(postcopy, name, .timeout = 120) {                                                         \
+    Test(postcopy, name, .timeout = 300) {                                                         \
         run(&(const struct live_case){.version = ver,                                              \
                                       .machine = mach,                                             \
                                       .capabilities = caps,                                        \

@@ -10,7 +10,7 @@
 /* The two relays, and the link between them. */
 
 enum {
-    LISTEN_MS = 20000,
+    LISTEN_MS = 120000,
     ARGS = 48,
 };
 

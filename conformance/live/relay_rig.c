@@ -17,7 +17,7 @@ enum {
     HEARTBEAT_MS = 60000,
     FLOW_BYTES = 256 * 1024, /* between two cuts of the link */
     MIGRATE_MS = 150000,
-    EXIT_MS = 30000,
+    EXIT_MS = 120000,
     GUEST_PAGES = 4096,
     PER_TICK = 96,
 };

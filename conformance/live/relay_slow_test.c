@@ -110,7 +110,7 @@ static void run(const char *name, const struct relay_case *what) {
     .parameters = "{" FAST "}"
 
 #define SLOW_LINK(name, ...)                                                                       \
-    Test(relay_slow, name, .timeout = 120) {                                                       \
+    Test(relay_slow, name, .timeout = 300) {                                                       \
         run(#name, &(const struct relay_case){SEALED, __VA_ARGS__});                               \
     }
 

@@ -16,7 +16,7 @@
 
 enum {
     HEARTBEAT_MS = 60000,
-    EXIT_MS = 30000,
+    EXIT_MS = 120000,
 };
 
 static void run(const struct relay_case *what) {
@@ -107,7 +107,7 @@ static void source_runs_on(struct rig *g) {
 }
 
 /* [RLY-9] [RLY-10] The link stays away: both QEMUs fail cleanly, and the guest runs on. */
-Test(relay, given_up, .timeout = 200) {
+Test(relay, given_up, .timeout = 300) {
     const struct relay_case what = {RP, .parameters = "{" CRAWL "}",
                                     .options = LIST("--resume-timeout", "2")};
     struct rig g;
@@ -128,7 +128,7 @@ Test(relay, given_up, .timeout = 200) {
 }
 
 /* [RLY-10] The source gives up: the destination gets to know, and both relays say why. */
-Test(relay, cancelled, .timeout = 200) {
+Test(relay, cancelled, .timeout = 300) {
     const struct relay_case what = {RP, .parameters = "{" CRAWL "}"};
     struct rig g;
     rig_set_up(&g, &what);
@@ -181,6 +181,6 @@ static void run_recovery(const struct relay_case *what) {
 }
 
 /* [RLY-5] [RLY-7] */
-Test(relay, recovery, .timeout = 200) {
+Test(relay, recovery, .timeout = 300) {
     run_recovery(&(const struct relay_case){POSTCOPY, .parameters = "{" CRAWL "}"});
 }

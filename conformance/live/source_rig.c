@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 enum {
-    MIGRATE_MS = 60000,
-    BEAT_MS = 60000,
+    MIGRATE_MS = 120000,
+    BEAT_MS = 120000,
     ARGS = 48,
     BEATS = 3, /* that the guest lives on for: it verifies pages in each */
 };

@@ -14,7 +14,7 @@
  * no time is measured.
  */
 enum {
-    WAIT_MS = 60000,
+    WAIT_MS = 120000,
     INITIAL = 4 << 20,
     WORDS = 40,
 };
@@ -88,7 +88,7 @@ static pid_t start_destination(const struct vfio_rig *rig, const char *vm, const
                           "--run-seconds",
                           "0",
                           "--recover-timeout",
-                          "2",
+                          "60",
                           NULL};
     vfio_rig_path(rig, log, sizeof log, "dst.out");
     vfio_rig_path(rig, path, sizeof path, "socket");
@@ -154,13 +154,13 @@ static void play(const struct scene *s) {
 }
 
 /* [SCH-6] [ENG-17] [ENG-22] */
-Test(starvation, one_after_the_other, .timeout = 120) {
+Test(starvation, one_after_the_other, .timeout = 300) {
     play(&(struct scene){"native", true});
     play(&(struct scene){"qevm", true});
 }
 
 /* [SCH-1] [SCH-2] [SCH-4] [SES-27] [ACK-4] */
-Test(starvation, a_share_for_each, .timeout = 120) {
+Test(starvation, a_share_for_each, .timeout = 300) {
     play(&(struct scene){"native", false});
     play(&(struct scene){"qevm", false});
 }

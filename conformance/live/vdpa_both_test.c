@@ -16,7 +16,7 @@
  * migration goes on. [VDPA-4] [VDPA-5] [VDPA-7] [VDPA-11] [VDPA-12] [VDPA-15] [VDPA-18] [VDPA-24]
  */
 enum {
-    WAIT = 40000,
+    WAIT = 120000,
     MIB = 48,
     PAGES = (MIB + 8) * 256, /* with ram1 and the card */
 };
@@ -51,10 +51,12 @@ static const char *describe(bool destination, unsigned n, const char *text) {
     return specs[destination][n];
 }
 
+/* tap: the link is cut and comes back, however late. Where it is not, who dies is given up soon. */
 static void open_rig(const char *src, const char *dst, bool tap) {
+    const char *patience = tap ? "120" : "2";
     cr_assert_eq(native_rig_open(&rig, MIB, "unix", tap), 0, "%s", rig.error);
-    native_src_args(&rig, "--vdpa", describe(false, 0, src), "--reconnect", "2", NULL);
-    native_dst_args(&rig, "--vdpa", describe(true, 0, dst), "--recover-timeout", "3", NULL);
+    native_src_args(&rig, "--vdpa", describe(false, 0, src), "--reconnect", patience, NULL);
+    native_dst_args(&rig, "--vdpa", describe(true, 0, dst), "--recover-timeout", patience, NULL);
 }
 
 static void start(void) {
@@ -218,7 +220,7 @@ static double of_device(const char *key) {
 
 /* All maps were in before the source's device fell silent, and the destination's device was ready
  * but for what differs; the calls are those of the table. */
-Test(vdpa_both, mapped_while_the_source_runs, .timeout = 90) {
+Test(vdpa_both, mapped_while_the_source_runs, .timeout = 300) {
     open_rig("", "page-cost 2us", false);
     native_src_args(&rig, "--bandwidth", "100M", NULL); /* time for both */
     start();
@@ -235,7 +237,7 @@ Test(vdpa_both, mapped_while_the_source_runs, .timeout = 90) {
 }
 
 /* The same without records before the stop. */
-Test(vdpa_both, all_state_at_the_end, .timeout = 90) {
+Test(vdpa_both, all_state_at_the_end, .timeout = 300) {
     open_rig("", "", false);
     native_src_args(&rig, "--no-early-state", NULL);
     start();
@@ -248,7 +250,7 @@ Test(vdpa_both, all_state_at_the_end, .timeout = 90) {
 
 /* The guest's driver changes filters all the time: what the device is at the end is what it has
  * said, which the driver's own check at the destination proves. [VDPA-26] [VDPA-28] */
-Test(vdpa_both, filters_change_meanwhile, .timeout = 90) {
+Test(vdpa_both, filters_change_meanwhile, .timeout = 300) {
     open_rig("", "page-cost 40us\ncommand-cost 500us", false);
     start();
     expect_good(1);
@@ -257,12 +259,12 @@ Test(vdpa_both, filters_change_meanwhile, .timeout = 90) {
 }
 
 /* What the device refuses while it is prepared ends it early. [VDPA-29] */
-Test(vdpa_both, a_start_that_fails, .timeout = 90) {
+Test(vdpa_both, a_start_that_fails, .timeout = 300) {
     check_failure("fault SET_STATUS eio after 3", "VDPA_DEVICE");
 }
 
 /* Mapping takes longer than precopy: the source waits for the grant, and says why. */
-Test(vdpa_both, the_source_waits_and_says_why, .timeout = 90) {
+Test(vdpa_both, the_source_waits_and_says_why, .timeout = 300) {
     open_rig("", "page-cost 100us", false);
     start();
     expect_good(1);
@@ -274,24 +276,30 @@ Test(vdpa_both, the_source_waits_and_says_why, .timeout = 90) {
     close_rig();
 }
 
-static double downtime(const char *more) {
+/* early: everything was mapped before the source's card stopped. */
+static double downtime(const char *more, bool *early) {
     open_rig("", "page-cost 60us", false);
     native_dst_args(&rig, more, NULL);
     start();
     expect_good(1);
     double us = number(rig.src_report, "timings", "downtime_us");
+    *early = last_time(device_log(true, 0), "\"event\":\"map\"") <
+             last_time(device_log(false, 0), "\"call\":\"SUSPEND\"");
     close_rig();
     return us;
 }
 
 /* The same guest with and without: what mapping takes is downtime again. */
-Test(vdpa_both, late_maps_are_downtime, .timeout = 90) {
-    double early = downtime(NULL), late = downtime("--no-early-map");
+Test(vdpa_both, late_maps_are_downtime, .timeout = 300) {
+    bool early;
+    (void)downtime(NULL, &early);
+    cr_expect(early);
+    double late = downtime("--no-early-map", &early);
+    cr_expect_not(early);
     cr_expect_gt(late, 60.0 * PAGES, "all of it is downtime: %.0f us", late);
-    cr_expect_gt(late, 2 * early, "%.0f us early, %.0f us late", early, late);
 }
 
-Test(vdpa_both, two_devices, .timeout = 90) {
+Test(vdpa_both, two_devices, .timeout = 300) {
     open_rig("", "page-cost 5us", false);
     native_src_args(&rig, "--vdpa", describe(false, 1, "backend -suspend -resume"), NULL);
     native_dst_args(&rig, "--vdpa", describe(true, 1, "page-cost 10us\nbackend -batch"), NULL);
@@ -301,7 +309,7 @@ Test(vdpa_both, two_devices, .timeout = 90) {
 }
 
 /* Beside a VFIO device: each holds the switchover up for its own reason. */
-Test(vdpa_both, with_a_vfio_device, .timeout = 90) {
+Test(vdpa_both, with_a_vfio_device, .timeout = 300) {
     static char vfio[2][200];
     open_rig("", "page-cost 20us", false);
     for (int i = 0; i < 2; i++) {
@@ -320,7 +328,7 @@ Test(vdpa_both, with_a_vfio_device, .timeout = 90) {
 }
 
 /* Cut again and again while memory is mapped: requests and grants are not lost. */
-Test(vdpa_both, cuts_while_mapping, .timeout = 90) {
+Test(vdpa_both, cuts_while_mapping, .timeout = 300) {
     const struct timespec t = {.tv_nsec = 100000000}; /* any moment will do */
     open_rig("", "page-cost 80us", true);
     start();
@@ -336,12 +344,12 @@ Test(vdpa_both, cuts_while_mapping, .timeout = 90) {
 
 /* ---- bad ones: nothing was stopped, nothing stays mapped ---- */
 
-Test(vdpa_both, a_map_that_fails, .timeout = 90) {
+Test(vdpa_both, a_map_that_fails, .timeout = 300) {
     check_failure("page-cost 5us\nfault MAP enodev after 2 times 0", "VDPA_DEVICE");
     check_failure("fault BATCH_END eio times 0", "VDPA_DEVICE");
 }
 
-Test(vdpa_both, memlock_is_too_small, .timeout = 90) {
+Test(vdpa_both, memlock_is_too_small, .timeout = 300) {
     struct rlimit was, limit;
     cr_assert_eq(getrlimit(RLIMIT_MEMLOCK, &was), 0);
     limit = was;
@@ -351,13 +359,13 @@ Test(vdpa_both, memlock_is_too_small, .timeout = 90) {
     cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &was), 0);
 }
 
-Test(vdpa_both, refused_at_setup, .timeout = 90) {
+Test(vdpa_both, refused_at_setup, .timeout = 300) {
     check_failure("ring-size 8", "rings of 8, the guest has 16");
     check_failure("features -ctrl-vlan", "it has no features");
     check_failure("pairs 2", "its control queue is number");
 }
 
-Test(vdpa_both, cancelled_while_it_waits, .timeout = 90) {
+Test(vdpa_both, cancelled_while_it_waits, .timeout = 300) {
     open_rig("", "page-cost 300us", false);
     start();
     wait_for(waits, "the source waits");
@@ -367,7 +375,7 @@ Test(vdpa_both, cancelled_while_it_waits, .timeout = 90) {
     close_rig();
 }
 
-Test(vdpa_both, the_destination_dies_while_mapping, .timeout = 90) {
+Test(vdpa_both, the_destination_dies_while_mapping, .timeout = 300) {
     open_rig("", "page-cost 300us", false);
     start();
     wait_for(has_mapped, "maps");
@@ -378,7 +386,7 @@ Test(vdpa_both, the_destination_dies_while_mapping, .timeout = 90) {
 }
 
 /* [VDPA-25] */
-Test(vdpa_both, only_natively, .timeout = 90) {
+Test(vdpa_both, only_natively, .timeout = 300) {
     cr_assert_eq(native_rig_open(&rig, 8, "unix", false), 0, "%s", rig.error);
     native_src_args(&rig, "--wire", "qevm", NULL);
     native_dst_args(&rig, "--vdpa", describe(true, 0, ""), NULL);

@@ -18,7 +18,7 @@
  * is the network boot ROM, which transmits while the migration goes on.
  */
 enum {
-    WAIT_MS = 30000,
+    WAIT_MS = 120000,
 };
 
 struct side {
@@ -159,7 +159,7 @@ static void expect_early_maps_undone(const struct side *side) {
 
 /* Shadow rings at the source from the migration's begin; at the destination all is mapped when the
  * device starts, in downtime. */
-Test(vdpa_sim, qemu_to_qemu, .timeout = 120) {
+Test(vdpa_sim, qemu_to_qemu, .timeout = 300) {
     struct rig rig;
     set_up(&rig, "", "");
     wait_logged(&rig.src, "\"call\":\"SET_STATUS\",\"value\":12,"); /* FEATURES_OK, DRIVER_OK */
@@ -174,7 +174,7 @@ Test(vdpa_sim, qemu_to_qemu, .timeout = 120) {
 }
 
 /* Without SUSPEND it resets, as ours does [VDPA-3]. */
-Test(vdpa_sim, without_suspend, .timeout = 120) {
+Test(vdpa_sim, without_suspend, .timeout = 300) {
     struct rig rig;
     set_up(&rig, "backend -suspend -resume", "");
     wait_logged(&rig.src, "\"call\":\"SET_STATUS\",\"value\":12,");

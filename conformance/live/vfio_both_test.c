@@ -15,7 +15,7 @@
  */
 enum {
     DEVICES = 2,
-    WAIT = 40000,
+    WAIT = 120000,
     WORDS = 32,
 };
 
@@ -69,7 +69,7 @@ static pid_t run(const struct vfio_rig *rig, bool source, const struct both *b, 
     } else {
         argv[n++] = "--quiet";
         argv[n++] = "--recover-timeout"; /* a source that has failed may not have said so */
-        argv[n++] = "3";
+        argv[n++] = b->refused ? "3" : "60";
     }
     for (size_t i = 0; b->multifd && i < (source ? 3 : 1); i++)
         argv[n++] = ((const char *const[]){"--vfio-multifd", "--multifd", "2"})[i];
@@ -174,7 +174,7 @@ static void check(const struct both *b) {
 
 /* The same on both wires. */
 #define BOTH(name, src_, dst_, refused_, generations_)                                             \
-    Test(vfio_both, name, .timeout = 90) {                                                         \
+    Test(vfio_both, name, .timeout = 300) {                                                        \
         check(&(struct both){"native", SMALL src_, dst_, refused_, generations_, false});          \
         check(&(struct both){"qevm", SMALL src_, dst_, refused_, generations_, false});            \
     }
@@ -197,14 +197,14 @@ FAULT(fault_loading, "", "fault write any enospc after 500K")
 FAULT(fault_verdict, "", "fault set stop error")
 
 /* [VFIO-6] [VFIO-7] */
-Test(vfio_both, multifd, .timeout = 60) {
+Test(vfio_both, multifd, .timeout = 300) {
     check(&(struct both){"qevm", "initial 1M\nstop 9M\nreinit drain 1M", "", false, 1, true});
 }
-Test(vfio_both, multifd_fault, .timeout = 60) {
+Test(vfio_both, multifd_fault, .timeout = 300) {
     check(&(struct both){"qevm", SMALL "fault read stop-copy eio after 1500K", "", true, 0, true});
 }
 
 /* [VDEV-8] Natively the migration goes on and acknowledges anew. */
-Test(vfio_both, reinit_at_the_last_look, .timeout = 60) {
+Test(vfio_both, reinit_at_the_last_look, .timeout = 300) {
     check(&(struct both){"native", SMALL "reinit last 1M", "", false, 1, false});
 }

@@ -11,7 +11,7 @@
 #define LEGACY "pc-i440fx-11.0"
 #define ARGS   ((const char *const[]){"--quiet", NULL})
 #define CASE(name, ...)                                                                            \
-    Test(vfio_listener, name, .timeout = 60) {                                                     \
+    Test(vfio_listener, name, .timeout = 300) {                                                    \
         const struct vfio_case what = {.reference_dst = ARGS, __VA_ARGS__};                        \
         vfio_case_run(&what);                                                                      \
     }

@@ -11,7 +11,7 @@
 #define LEGACY "pc-i440fx-11.0"
 #define ARGS   ((const char *const[]){"--switchover-bandwidth", "1G", NULL})
 #define CASE(name, machine, ...)                                                                   \
-    Test(vfio_reference, name, .timeout = 60) {                                                    \
+    Test(vfio_reference, name, .timeout = 300) {                                                   \
         const struct vfio_case what = {                                                            \
             .src_machine = machine, .dst_machine = machine, .reference = ARGS, __VA_ARGS__};       \
         vfio_case_run(&what);                                                                      \
@@ -38,7 +38,7 @@ OLD(legacy_two_devices, .src = {SMALL, SMALL}, .init_data_sent = 2, .acks = 1)
 #define MULTIFD                                                                                    \
     ((const char *const[]){"--switchover-bandwidth", "1G", "--multifd", "3", "--vfio-multifd",     \
                            NULL})
-Test(vfio_reference, multifd, .timeout = 60) {
+Test(vfio_reference, multifd, .timeout = 300) {
     const struct vfio_case what = {.src_machine = "pc-i440fx-11.1",
                                    .dst_machine = "pc-i440fx-11.1",
                                    .reference = MULTIFD,

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 enum {
-    RUN_MS = 40000,
+    RUN_MS = 120000,
     WORDS = 48,
 };
 

@@ -12,7 +12,7 @@
 #define SMALL  "initial 1M\nstop 1M\n"
 #define LEGACY "pc-i440fx-11.0"
 #define CASE(name, ...)                                                                            \
-    Test(vfio_sim, name, .timeout = 60) {                                                          \
+    Test(vfio_sim, name, .timeout = 300) {                                                         \
         static const struct vfio_case what = {__VA_ARGS__};                                        \
         vfio_case_run(&what);                                                                      \
     }

@@ -16,7 +16,7 @@
  */
 
 enum {
-    WAIT_MS = 20000,
+    WAIT_MS = 120000,
     BETWEEN_CUTS = 64 << 10,
     ASKED = 200, /* bytes: more than all PONGs */
     ARGS = 40,
@@ -139,7 +139,7 @@ static void start_source(struct scene *s, const struct vm_case *c) {
                               "--vm",
                               s->vm,
                               "--reconnect",
-                              "30"};
+                              "120"};
     size_t n = 9;
     for (const char *const *a = c->src_args; *a && n < ARGS - 1; a++)
         argv[n++] = *a;
@@ -223,7 +223,7 @@ static void source_dies(const struct vm_case *c) {
     ((const char *const[]){"--bandwidth", "50M", "--downtime-ms", "1", "--postcopy-after", "1",    \
                            "--postcopy-bandwidth", "16M", __VA_ARGS__, NULL})
 #define CASE(name, pages, backing, cuts, ...)                                                      \
-    Test(vm_postcopy, name, .timeout = 120) {                                                      \
+    Test(vm_postcopy, name, .timeout = 300) {                                                      \
         run(&(const struct vm_case){pages, backing, SLOWLY(__VA_ARGS__), cuts});                   \
     }
 
@@ -237,6 +237,6 @@ CASE(recovery_shared, "4K", "shared", 3, "--postcopy")
 CASE(huge_recovery, "2M", "private", 1, "--preempt")
 CASE(huge_shared_recovery, "2M", "shared", 1, "--preempt")
 
-Test(vm_postcopy, source_dies, .timeout = 120) {
+Test(vm_postcopy, source_dies, .timeout = 300) {
     source_dies(&(const struct vm_case){"4K", "private", SLOWLY("--postcopy"), 0});
 }

@@ -11,7 +11,7 @@ ParameterizedTestParameters(vfio_faults, a_seed) {
     return cr_make_param_array(uint64_t, seeds, sizeof seeds / sizeof seeds[0]);
 }
 
-ParameterizedTest(uint64_t *seed, vfio_faults, a_seed, .timeout = 60) {
+ParameterizedTest(uint64_t *seed, vfio_faults, a_seed, .timeout = 300) {
     static struct vff_result r;
     const char *build = getenv("VMSTREAM_BUILD");
     char *folder = realpath(build ? build : "build", NULL), text[300];
