@@ -16,7 +16,8 @@ CAUGHT = ("FAIL", "XPASS", "TIMEOUT")  # ERROR is the engine's own, WARN and SKI
 GOOD = ("PASS", "WARN", "XFAIL")
 KINDS = ("decoders", "subjects", "pairs")  # the parts of a profile: vectors, dialogues, migrations
 ENDS = {"source": "reference-src", "destination": "reference-dst"}
-ARGUMENTS = {"sim": ["--runs", "20000", "--seed", "1"]}
+SIM = ["--runs", "20000", "--seed", "1", "--faults", "all"]
+ARGUMENTS = {"sim": SIM, "sim-qevm": [*SIM, "--wire", "qevm"]}
 FACTOR, LEAST = 8, 120  # a part with a bug gets so many times what it took without, and these seconds
 LIVE = set()  # processes that were started and have not been stopped
 
@@ -206,17 +207,19 @@ class Suite:
         self.chance({"id": name})
         return None
 
-    def hunt(self, tree, first):
+    def hunt(self, tree, first, briefly=False):
         """(cell or program, verdict, what it said) of the first catch; None: the bug slips through."""
         programs = [x for x in SUBJECTS if tree.differs(self.golden, x)]
         cells = [x for x in first if x not in PROGRAMS]
         found = cells and self.try_cells(tree, KINDS, programs, cells, self.allowed("pairs"))
         named = [x for x in first if x in PROGRAMS]
-        for part in named + [x for x in self.parts() if x not in named]:
+        for part in named + [x for x in self.parts() if x not in named and not briefly]:
             if found:
                 break
             if part in PROGRAMS:
                 found = self.try_program(tree, part)
             elif programs:
                 found = self.try_cells(tree, [part], programs, (), self.allowed(part))
+        if briefly and not found:
+            raise RuntimeError("not seen by what it names; the rest was not tried")
         return found or None

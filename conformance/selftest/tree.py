@@ -19,6 +19,7 @@ PROGRAMS = {
     "integrity": "tests/integrity",
     "integrity-forged": "tests/integrity-forged",
     "sim": "sim",
+    "sim-qevm": "sim",
     "native-pair": "tests/native-pair",
 }
 # Not optimised, without warnings (a bug may well leave a variable unused), and without symbols: what has
