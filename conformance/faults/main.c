@@ -14,6 +14,7 @@ static const char USAGE[] =
     "Migrates guests between reference-src and reference-dst, breaks something at a moment that a\n"
     "seed chooses, and proves that one guest, and never two, is left with every page right.\n\n"
     "  --runs N                  so many (default 24)\n"
+    "  --time SECONDS            begin no further run after that (default: no such limit)\n"
     "  --seed S                  of the first; the next has S+1 (default 1)\n"
     "  --wire native|qevm|both   (default both)\n"
     "  --fault KIND, --at PHASE  only these; the rest from the seed\n"
@@ -29,6 +30,7 @@ static const char USAGE[] =
 
 struct options {
     unsigned runs;
+    int64_t time_ms; /* 0: any */
     uint64_t seed;
     enum fault_wire wire;
     enum fault_kind kind;   /* FAULT_KINDS: any */
@@ -184,6 +186,7 @@ static int set_name(const char *text, const char *(*name)(int), int n, int *out)
 static int parse(int argc, char **argv, struct options *o) {
     enum {
         RUNS = 1,
+        TIME,
         SEED,
         WIRE,
         FAULT,
@@ -196,23 +199,19 @@ static int parse(int argc, char **argv, struct options *o) {
         LIST,
         HELP
     };
-    static const struct option names[] = {{"runs", 1, NULL, RUNS},
-                                          {"seed", 1, NULL, SEED},
-                                          {"wire", 1, NULL, WIRE},
-                                          {"fault", 1, NULL, FAULT},
-                                          {"at", 1, NULL, AT},
-                                          {"build", 1, NULL, BUILD},
-                                          {"keep", 1, NULL, KEEP},
-                                          {"keep-all", 0, NULL, KEEP_ALL},
-                                          {"json", 0, NULL, JSON},
-                                          {"list", 0, NULL, LIST},
-                                          {"verbose", 0, NULL, VERBOSE},
-                                          {"help", 0, NULL, HELP},
-                                          {0}};
+    static const struct option names[] = {
+        {"runs", 1, NULL, RUNS},         {"time", 1, NULL, TIME},
+        {"seed", 1, NULL, SEED},         {"wire", 1, NULL, WIRE},
+        {"fault", 1, NULL, FAULT},       {"at", 1, NULL, AT},
+        {"build", 1, NULL, BUILD},       {"keep", 1, NULL, KEEP},
+        {"keep-all", 0, NULL, KEEP_ALL}, {"json", 0, NULL, JSON},
+        {"list", 0, NULL, LIST},         {"verbose", 0, NULL, VERBOSE},
+        {"help", 0, NULL, HELP},         {0}};
     int status = -1, n = 0;
     for (int c; status < 0 && (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
         switch (c) {
         case RUNS: o->runs = (unsigned)strtoul(optarg, NULL, 10); break;
+        case TIME: o->time_ms = strtoll(optarg, NULL, 10) * 1000; break;
         case SEED: o->seed = strtoull(optarg, NULL, 10); break;
         case WIRE:
             status = set_name(optarg, wire_name, 3, &n);
@@ -279,6 +278,10 @@ int main(int argc, char **argv) {
     o.setup.can_mount = fault_own_mounts();
     int64_t begun = fault_now_ms();
     for (unsigned i = 0; i < o.runs; i++) {
+        if (o.time_ms && fault_now_ms() - begun > o.time_ms) {
+            fprintf(stderr, "faults: time is over after %u of %u runs\n", i, o.runs);
+            break;
+        }
         struct fault_result result;
         struct fault_plan p = plan_of(&o, o.seed + i);
         show_progress(&o, i, begun, &tally);
