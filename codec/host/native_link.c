@@ -162,9 +162,25 @@ static bool lose(struct vms_native_link *l, const struct vms_error *why) {
     return was_up && !l->failed;
 }
 
-void link_lost(struct vms_native_link *l, struct link_conn *conn, const struct vms_error *why) {
+/*
+ * [SES-23] With mutex. A peer that gives up closes everything, and says why on the main channel:
+ * who finds another connection gone, or cannot write, first lets the main channel's reader hear
+ * that.
+ */
+static void hear_main_out(struct vms_native_link *l, const struct link_conn *conn) {
+    struct timespec until = link_after_ms(LINK_HEAR_MS);
+    const struct link_channel *ch = &l->channels[conn->channel];
+    int rc = 0;
+    while (rc == 0 && ch->conn == conn && l->channels[0].conn && !l->closing && !l->aborting)
+        rc = pthread_cond_timedwait(&l->changed, &l->mutex, &until);
+}
+
+void link_lost(struct vms_native_link *l, struct link_conn *conn, bool main_read,
+               const struct vms_error *why) {
     bool tell = false;
     pthread_mutex_lock(&l->mutex);
+    if (conn && !main_read)
+        hear_main_out(l, conn);
     bool stale = l->failed || l->over || (conn && l->channels[conn->channel].conn != conn);
     if (!stale && l->aborting)
         link_drop_conns(l);

@@ -222,7 +222,7 @@ static enum vms_code on_resume(struct vms_native_link *l, struct link_conn *c,
     if (code == VMS_OK)
         code = link_set_keys(c, f.u.resume.epoch, true, true, err);
     if (code != VMS_OK) {
-        link_lost(l, NULL, err);
+        link_lost(l, NULL, true, err);
         return code;
     }
     install_main(l, c, f.u.resume.epoch);

@@ -32,6 +32,7 @@ enum {
         256, /* ACK, PING, PONG that get an ACK after all, so that they are not kept */
     LINK_HANDSHAKE_MS = 10000,   /* the default, of keep-alive too */
     LINK_CLOSE_MS = 2000,        /* to say goodbye */
+    LINK_HEAR_MS = 500,          /* for why the peer has gone */
     LINK_LEND_MIN = 64 * 1024,   /* bytes from which lending is cheaper than copying */
     LINK_SEND_ROOM = 512 << 10,  /* bytes of a data channel in the kernel: two rooms; they are
                                     read while the processor's cache has them */
@@ -157,8 +158,10 @@ bool link_failed(const struct vms_native_link *link);
 /* Fails the session; with mutex. The first reason stays. */
 void link_fail_locked(struct vms_native_link *link, const struct vms_error *why);
 void link_fail(struct vms_native_link *link, const struct vms_error *why);
-/* conn broke: if it is one of those in use the session is lost (SES). */
-void link_lost(struct vms_native_link *link, struct link_conn *conn, const struct vms_error *why);
+/* conn broke, as reading the main channel or something else has shown: if it is one of those in use
+ * the session is lost (SES). */
+void link_lost(struct vms_native_link *link, struct link_conn *conn, bool main_read,
+               const struct vms_error *why);
 /* With mutex: a connection that its channel begins to use. */
 void link_shorten(const struct link_channel *channel);
 /* With mutex: no connection is used any more; who waits on one wakes up. */

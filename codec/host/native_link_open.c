@@ -163,7 +163,7 @@ enum vms_code vms_native_link_attach(struct vms_native_link *l, uint16_t channel
         install(l, c);
     pthread_mutex_unlock(&l->attaching);
     if (code != VMS_OK && !failed && l->config.resume_ms) {
-        link_lost(l, NULL, err);
+        link_lost(l, NULL, true, err);
         code = VMS_OK;
     }
     return code;

@@ -194,7 +194,7 @@ static bool step(struct vms_native_link *l, struct link_conn *c,
                 *code = give_up(l, &why, err);
             return true;
         }
-        link_lost(l, c, &why);
+        link_lost(l, c, c->channel == 0, &why);
         return false;
     }
     if (got == LINK_READ_BAD && !still_used(l, c))

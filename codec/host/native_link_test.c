@@ -310,6 +310,36 @@ Test(native_link, bound_of_replay, .timeout = 60) {
     free_pair(&p);
 }
 
+/* [SES-23] The peer gave up: who finds another connection gone lets the reason be read. */
+Test(native_link, the_reason_waits_on_main, .timeout = 300) {
+    struct pair p;
+    pthread_t t;
+    struct vms_native_link_event ev;
+    struct vms_error err;
+    make(&p, KEYS, VMS_SUITE_AES_256_GCM);
+    open_pair(&p);
+    struct flow f = {&p, 1};
+    cr_assert_eq(vms_native_link_attach(p.s, 1, 0, &err), VMS_OK);
+    cr_assert(send_octets(&f, 0, 1000, false));
+    cr_assert_eq(vms_native_link_receive(p.d, 1, &ev, &err), VMS_OK);
+    vms_native_link_abort(p.d, &(struct vms_error){.code = VMS_E_LIMIT, .clause = "LIM-1"});
+    vms_listener_shutdown(p.listener); /* as if it was gone */
+    pthread_create(&t, NULL, send_main, &f);
+    for (int i = 0; i < 20; i++) { /* the sender finds it first */
+        pthread_mutex_lock(&p.s->mutex);
+        bool cut = !p.s->channels[1].conn;
+        pthread_mutex_unlock(&p.s->mutex);
+        if (cut)
+            break;
+        (void)usleep(1000);
+    }
+    cr_expect_eq(vms_native_link_receive(p.s, 0, &ev, &p.s_err), VMS_E_SESSION_ABORTED, "%s",
+                 p.s_err.message);
+    cr_expect(strstr(p.s_err.message, "LIMIT"), "%s", p.s_err.message);
+    pthread_join(t, NULL);
+    free_pair(&p);
+}
+
 static enum vms_code refused(const char *source_keys, const char *destination_keys,
                              uint32_t source_suite, uint32_t destination_suite,
                              enum vms_code *at_source) {

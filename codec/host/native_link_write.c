@@ -199,7 +199,7 @@ static enum vms_code finish(struct link_conn *c, const struct passage *p, struct
 /* A local failure of sealing is not healed by a new connection. */
 static bool failed(struct passage *p, const struct vms_error *err) {
     if (p->cut)
-        link_lost(p->conn->link, p->conn, err);
+        link_lost(p->conn->link, p->conn, false, err);
     else
         link_fail(p->conn->link, err);
     return false;
@@ -255,7 +255,7 @@ static bool let_go(struct vms_native_link *l, struct link_conn *c) {
     pthread_mutex_unlock(&l->mutex);
     bool ok = flush(c, ch, c->sealer.link.sequence, &err) == VMS_OK;
     if (!ok)
-        link_lost(l, c, &err);
+        link_lost(l, c, false, &err);
     pthread_mutex_lock(&l->mutex);
     pthread_cond_broadcast(&l->changed);
     return ok && ch->conn == c;
