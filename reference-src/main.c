@@ -10,7 +10,6 @@
 #include "host/display.h"
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 /* reference-src: migrates a guest. Exit status: 0 done, 1 peer, 2 usage, 3 local (design §5). */
@@ -279,17 +278,16 @@ static int simulate(const struct src_options *o, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    struct program *p = calloc(1, sizeof *p);
-    int status = p ? src_options_parse(argc, argv, &p->options) : 3;
+    static struct program program;
+    struct program *p = &program;
+    int status = src_options_parse(argc, argv, &p->options);
     (void)signal(SIGPIPE, SIG_IGN);
     if (status < 0)
         status = simulate(&p->options, argv);
     if (status < 0 && (p->options.resolve || p->options.inquire))
         status = src_resolve_journals(&p->options);
-    if (status >= 0) {
-        free(p);
+    if (status >= 0)
         return status;
-    }
     src_control_block_signals();
     migrate(p);
     check_vm(p);
@@ -309,6 +307,5 @@ int main(int argc, char **argv) {
     explain(p);
     explain_lost(p);
     clean_up(p);
-    free(p);
     return status;
 }
