@@ -161,9 +161,17 @@ static size_t begin_stream(struct vms_sealer *sealer, struct vms_native_encoder 
     return VMS_NATIVE_LABEL + g.head.len + g.tail.len;
 }
 
+static void *decoder_memory; /* made once */
+
+static void make_memory(void) {
+    struct vms_native_config config = vms_native_config_default();
+    config.any_channel = config.end_optional = true;
+    decoder_memory = fuzz_memory(vms_native_decoder_size(&config));
+    memset(text, 'a', sizeof text);
+}
+
 static void decode(size_t len, uint32_t type) {
     static struct vms_native_plain_channel channels[1];
-    static void *memory;
     struct vms_native_plain_keys keys = {channels, 1, VMS_SOURCE_TO_DESTINATION,
                                          vms_limits_default()};
     struct vms_native_config config = vms_native_config_default();
@@ -173,10 +181,8 @@ static void decode(size_t len, uint32_t type) {
     config.any_channel = config.end_optional = true;
     config.keys = vms_native_plain_keys(&keys);
     memset(channels, 0, sizeof channels);
-    if (!memory)
-        memory = fuzz_memory(vms_native_decoder_size(&config));
     struct vms_native_decoder *d =
-        vms_native_decoder_init(memory, vms_native_decoder_size(&config), &config);
+        vms_native_decoder_init(decoder_memory, vms_native_decoder_size(&config), &config);
     unsigned frames = 0;
     while ((step = vms_native_decode(d, &input, &ev)) != VMS_NATIVE_STEP_NEED) {
         ORACLE(step != VMS_NATIVE_STEP_ERROR, "what was written is refused: %s", ev.error->message);
@@ -254,8 +260,8 @@ static void one(struct vms_slice *in) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct vms_slice in = vms_slice(data, size < 60 ? size : 60);
-    if (!text[0])
-        memset(text, 'a', sizeof text);
+    if (!decoder_memory)
+        make_memory();
     while (in.len)
         one(&in);
     return 0;

@@ -11,7 +11,7 @@ FUZZ_NAMES := null qevm_main qevm_recovery qevm_return qevm_multifd qevm_preempt
 FUZZ_ENGINE :=
 # What each is linked with: replay.c, or the mutator (libFuzzer asks for it, AFL++ loads its own).
 FUZZ_MUTATOR_SRC := $(filter-out %_test.c %/engine.c,$(wildcard fuzz/mutator/*.c))
-FUZZ_COMMON := fuzz/qevm.c fuzz/native.c fuzz/nocrypto.c fuzz/seen.c \
+FUZZ_COMMON := fuzz/qevm.c fuzz/native.c fuzz/nocrypto.c fuzz/seen.c fuzz/begin.c \
 	$(if $(FUZZ_ENGINE),$(if $(filter clang%,$(CC)),$(FUZZ_MUTATOR_SRC) fuzz/mutator/engine.c),fuzz/replay.c)
 FUZZ_PROGRAMS := $(addprefix $(BUILD)/fuzz/,$(FUZZ_NAMES))
 ifneq ($(filter clang%,$(CC)),)

@@ -169,6 +169,7 @@ int fuzz_qevm(enum vms_qevm_kind kind, bool mapped, const uint8_t *data, size_t 
         memory_len = vms_qevm_decoder_size(&largest);
         memory = fuzz_memory(memory_len);
         vmdesc = vms_vmdesc_new();
+        main_channel();
     }
     if (tail & 2 && vmdesc)
         config.vmdesc = vms_vmdesc_ops(vmdesc);
@@ -180,6 +181,8 @@ int fuzz_qevm(enum vms_qevm_kind kind, bool mapped, const uint8_t *data, size_t 
         vms_qevm_encoder_init(&r.encoder, 0, vms_qevm_dialect(r.decoder));
         decode(&r, i ? seed | 0x10000 : 0);
     }
+    if (config.vmdesc.load) /* nothing is left for the next exec to clear */
+        config.vmdesc.load(config.vmdesc.ctx, vms_slice(NULL, 0));
     ORACLE(results[0].end == results[1].end, "ends");
     ORACLE(results[0].error.code == results[1].error.code &&
                results[0].error.offset == results[1].error.offset,

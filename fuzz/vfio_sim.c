@@ -53,8 +53,9 @@ static int64_t dma_log(struct vfs_device *d, uint32_t what, uint64_t now, uint32
                           page, bitmap);
 }
 
+static uint8_t room[ROOM]; /* what was read is written, unless something else is read before */
+
 static int64_t call(struct vfs_device *d, uint32_t what, uint64_t *now, uint32_t amount) {
-    static uint8_t room[ROOM];
     uint64_t a = 0, b = 0, busy = 0;
     uint32_t flags = amount & 1;
     bool opened = false;
@@ -89,6 +90,7 @@ static uint64_t run(struct vms_slice in, const struct vfs_description *descripti
     uint64_t hash = FUZZ_HASH_BEGIN, now = 0;
     if (!memory)
         memory = fuzz_memory(vfs_device_size());
+    memset(room, 0, sizeof room);
     struct vfs_device *d = vfs_device_init(memory, description, NULL);
     for (unsigned i = 0; in.len && i < 256; i++) {
         uint32_t what = fuzz_option(&in, 1);
