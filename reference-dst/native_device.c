@@ -149,7 +149,7 @@ void dn_devices_close(struct dst_native_session *s) {
 /* [MIG-6] */
 static uint16_t channel_of(const struct dst_native_session *s, const struct dn_device *d) {
     bool apart = !d->vdpa && s->features & VMS_FEATURE_DEVICE_CHANNELS;
-    return apart ? (uint16_t)((d->id - 1) % s->data_channels + 1) : 0;
+    return (uint16_t)(apart ? (d->id - 1) % s->data_channels + 1 : 0);
 }
 
 static enum vms_code check_place(const struct dst_native_session *s, const struct dn_device *d,
