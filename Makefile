@@ -69,6 +69,8 @@ help:
 	@echo 'make certify      the matrix of implementations, versions and features; a page of it'
 	@echo 'make vfio-matrix  every mix of switchover acknowledgements and devices'
 	@echo 'make selftest     planted bugs that the suite must catch'
+	@echo 'make nomem-cases  every case with one allocation failing'
+	@echo 'make soak         both programs with a fault in each migration'
 	@echo 'make peers        fetch newer QEMU versions to test against'
 	@echo 'make fuzz         all harnesses for FUZZ_TIME seconds; fuzz-smoke, fuzz-replay, fuzz-cover,'
 	@echo '                  fuzz-selftest, fuzz-speed (fuzz/README.md)'
