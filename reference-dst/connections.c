@@ -316,7 +316,9 @@ void dst_take_waiting(struct dst_session *s) {
  * in the listener's queue.
  */
 void dst_settle(struct dst_session *s) {
-    vms_deadline deadline = vms_deadline_in(s->options->timeout_ms);
+    /* [HOST-10] Sooner than those that say nothing are given up, and the migration with them. */
+    int timeout = s->options->timeout_ms;
+    vms_deadline deadline = vms_deadline_in(timeout < 0 ? timeout : timeout / 2);
     int expected = s->options->multifd_channels;
     if (s->settled)
         return;

@@ -132,7 +132,7 @@ Test(rules, one_shut_and_last) {
 
 /* [HOST-10] Two that connect and say nothing hold up nobody. */
 Test(rules, silent_connections) {
-    struct scene s = {.options.timeout_ms = 2000}; /* well below what replies may take */
+    struct scene s = {.options.timeout_ms = 10000}; /* half of what replies may take */
     open_scene(&s);
     (void)dial(&s);
     int fd = dial(&s);
