@@ -259,6 +259,7 @@ static enum vms_code precopy(struct pair *p) {
     return code;
 }
 
+/* Returns when the source knows: what the script does next is of the time after the cut. */
 static void cut(struct pair *p, unsigned channel) {
     struct wire_native *w = p->wire.ctx;
     struct vms_native_link *l = w->link;
@@ -268,6 +269,8 @@ static void cut(struct pair *p, unsigned channel) {
     if (c && !l->closing && !l->over && link_is_up(l)) {
         (void)vms_channel_shutdown(c->io, VMS_SHUT_BOTH, &ignored);
         p->cuts_made++;
+        while (l->channels[channel].conn == c)
+            pthread_cond_wait(&l->changed, &l->mutex);
     }
     pthread_mutex_unlock(&l->mutex);
 }
