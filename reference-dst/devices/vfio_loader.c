@@ -206,7 +206,8 @@ enum vms_code dst_vfio_loader_put(struct dst_vfio_loader *l, enum dst_vfio_load 
         }
         uint32_t kind = config && n < len ? DST_VFIO_LOAD_CONFIG : (uint32_t)what;
         code = put_piece(l, kind, bytes, n, err);
-        bytes += n;
+        if (n) /* a mark has no octets, nor an address of any */
+            bytes += n;
         len -= n;
     } while (code == VMS_OK && len > 0 && !l->over);
     code = code == VMS_OK ? state_of(l, err) : code;
