@@ -69,25 +69,40 @@ enum vms_code dst_guest_load(struct dst_session *s, struct vms_error *err) {
 
 /* ---- the first instruction ---- */
 
+/* [DST-23] Once the first instruction may have run the source is handed nothing back; once it was,
+ * no instruction runs. */
+static enum vms_code begin(struct dst_session *s, struct vms_error *err) {
+    bool file = !s->guest && !s->postcopy; /* nothing runs, all of it may still be handed back */
+    pthread_mutex_lock(&s->lock);
+    bool may = file || dst_engine_run(&s->engine);
+    if (!may)
+        *err = s->error;
+    pthread_mutex_unlock(&s->lock);
+    return may ? VMS_OK : err->code;
+}
+
 /* [DST-22] Locks are taken when everything is loaded, and before anything runs. */
 static enum vms_code run(struct dst_session *s, struct vms_error *err) {
     const struct vms_guest *g = s->guest;
     enum vms_code code = dst_guest_load(s, err);
-    if (code == VMS_OK)
+    if (code == VMS_OK && g)
         code = g->ops->locks(g->ctx, true, err);
     if (code == VMS_OK)
         code = dst_devices_run(s, err); /* [VDEV-6] before the CPUs */
     if (code == VMS_OK)
+        code = begin(s, err);
+    if (code == VMS_OK && g)
         code = g->ops->run(g->ctx, err);
-    if (code == VMS_OK)
+    if (code == VMS_OK && g)
         g->ops->announce(g->ctx);
+    if (code != VMS_OK)
+        dst_devices_reset(s); /* [VDEV-24] before the source hears of it */
     return code;
 }
 
 /* [DST-9] */
 enum vms_code dst_guest_run(struct dst_session *s, struct vms_error *err) {
-    if (dst_devices_verify(s, err) != VMS_OK ||
-        (s->guest ? run(s, err) : dst_devices_run(s, err)) != VMS_OK)
+    if (dst_devices_verify(s, err) != VMS_OK || run(s, err) != VMS_OK)
         return err->code;
     pthread_mutex_lock(&s->lock);
     s->ran = s->guest || s->postcopy;

@@ -243,6 +243,23 @@ Test(postcopy, package_without_run) {
     EXPECT(&s, VMS_E_DST_UNEXPECTED);
 }
 
+/* [DST-23] A failure of this end, when the guest has run: the connection ends without a word. */
+Test(postcopy, failure_when_it_runs) {
+    struct scene s = {0};
+    struct vms_error err;
+    uint8_t in[1024];
+    int fd = begin_postcopy(&s);
+    until_running(&s);
+    (void)vms_error_set(&err, VMS_E_NO_MEMORY, NULL);
+    (void)dst_session_fail(s.session, &err);
+    size_t n = 0;
+    for (ssize_t got; n < sizeof in && (got = recv(fd, in + n, sizeof in - n, 0)) > 0;)
+        n += (size_t)got;
+    static const uint8_t shut[8] = {0, 1, 0, 4, 0, 0, 0, 1};
+    cr_expect(n < 8 || memcmp(in + n - 8, shut, 8) != 0, "handed back");
+    EXPECT(&s, VMS_E_NO_MEMORY);
+}
+
 /* [DST-17] */
 Test(postcopy, page_twice) {
     struct scene s = {0};

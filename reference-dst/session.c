@@ -66,11 +66,12 @@ static void shut_all(struct dst_session *s) {
         (void)vms_channel_shutdown(s->channels[i]->io, VMS_SHUT_BOTH, &ignored);
 }
 
-/* Lock held. The source is told while its channel is still open (DST-8). */
+/* Lock held. The source is told while its channel is still open (DST-8), not of a guest that has
+ * run (DST-23). */
 static void tell_source(struct dst_session *s) {
     struct vms_error ignored;
     unsigned actions;
-    bool open = s->engine.return_path;
+    bool open = s->engine.return_path && !s->engine.ran;
     (void)dst_engine_event(&s->engine, DST_EV_ERROR, &actions, &ignored);
     if (open && s->main)
         (void)dst_reply(s, VMS_R_RP_SHUT, 1, &ignored);

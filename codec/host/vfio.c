@@ -133,6 +133,22 @@ enum vms_code vms_vfio_recover(struct vms_vfio *device, struct vms_error *err) {
     return code;
 }
 
+/* [VDEV-24] */
+enum vms_code vms_vfio_halt(struct vms_vfio *device, struct vms_error *err) {
+    struct vms_error ignored;
+    if (device->fd < 0)
+        return VMS_OK;
+    enum vms_code code = vms_vfio_reset(device, err);
+    if (code == VMS_OK || vms_vfio_set_state(device, VMS_VFIO_STOP, &ignored) == VMS_OK)
+        return code;
+    vms_vfio_log_stop(device);
+    close_data(device);
+    (void)close(device->fd);
+    device->fd = -1;
+    device->state = VMS_VFIO_ERROR;
+    return code;
+}
+
 /* ---- data ---- */
 
 enum vms_code vms_vfio_read(struct vms_vfio *device, void *buf, size_t len, size_t *got,

@@ -86,6 +86,12 @@ enum vms_code vms_vfio_set_state(struct vms_vfio *device, enum vms_vfio_state st
                                  struct vms_error *err);
 /** [VDEV-2] To RUNNING, from any state: by a change of state, else by VFIO_DEVICE_RESET. */
 enum vms_code vms_vfio_recover(struct vms_vfio *device, struct vms_error *err);
+/**
+ * [VDEV-24] Nothing that was loaded into it runs, now or later: by VFIO_DEVICE_RESET; where it
+ * refuses that, STOP; else its files are closed, which makes the kernel quiet it, and all that is
+ * left is vms_vfio_close(). A failure tells what it has refused.
+ */
+enum vms_code vms_vfio_halt(struct vms_vfio *device, struct vms_error *err);
 /** VFIO_DEVICE_RESET: RUNNING, as new. */
 enum vms_code vms_vfio_reset(struct vms_vfio *device, struct vms_error *err);
 

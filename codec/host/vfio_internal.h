@@ -22,7 +22,7 @@ struct vms_vfio_iommu {
 struct vms_vfio {
     char name[128];
     struct vms_vfio_iommu *iommu;
-    int fd, group_fd, data_fd; /* -1: none */
+    int fd, group_fd, data_fd; /* -1: none; fd: only after vms_vfio_halt() */
     struct vms_vfio_features features;
     enum vms_vfio_state state;
     bool logging;

@@ -162,17 +162,22 @@ static enum vms_code load_config(void *ctx, struct vms_error *err) {
     return took(one, LOAD, code);
 }
 
-static void reset(void *ctx) {
-    struct one *one = ctx;
-    struct vms_error ignored;
-    if (one->stage != IDLE || vms_vfio_state(one->device) != VMS_VFIO_RUNNING)
-        (void)vms_vfio_recover(one->device, &ignored); /* [VDEV-2] */
+/* [VDEV-24] A change of state to RUNNING would run what it has loaded of the guest. */
+static enum vms_code halt(struct one *one, struct vms_error *err) {
+    bool touched = one->stage != IDLE || vms_vfio_state(one->device) != VMS_VFIO_RUNNING;
+    enum vms_code code = touched ? vms_vfio_halt(one->device, err) : VMS_OK;
     free(one->config);
     one->config = NULL;
     one->config_len = 0;
     one->bytes = one->generation = 0;
     one->stage = IDLE;
     tell(one);
+    return code;
+}
+
+static void reset(void *ctx) {
+    struct vms_error ignored;
+    (void)halt(ctx, &ignored);
 }
 
 static const struct dst_device_ops ops = {
@@ -208,9 +213,14 @@ enum vms_code dst_vfio_run(struct dst_vfio *vfio, struct vms_error *err) {
     return all(vfio, RUN, vms_vfio_guest_run, err);
 }
 
-void dst_vfio_reset(struct dst_vfio *vfio) {
-    for (size_t i = 0; i < vfio->count; i++)
-        reset(&vfio->one[i]);
+enum vms_code dst_vfio_reset(struct dst_vfio *vfio, struct vms_error *err) {
+    enum vms_code first = VMS_OK;
+    struct vms_error ignored;
+    for (size_t i = 0; i < vfio->count; i++) {
+        enum vms_code code = halt(&vfio->one[i], first == VMS_OK ? err : &ignored);
+        first = first == VMS_OK ? code : first;
+    }
+    return first;
 }
 
 /* ---- life ---- */

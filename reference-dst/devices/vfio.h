@@ -30,7 +30,7 @@ struct dst_device_ops {
     enum vms_code (*config)(void *ctx, const uint8_t *bytes, size_t len, struct vms_error *err);
     /** It may be loaded now: at once, or with CONFIG_LOAD_READY (VFIO-8). */
     enum vms_code (*load_config)(void *ctx, struct vms_error *err);
-    /** The migration has failed: the device as it was before, with a reset if need be. */
+    /** [VDEV-24] The migration has failed: nothing that was loaded runs; the device as new. */
     void (*reset)(void *ctx);
 };
 
@@ -64,8 +64,8 @@ uint64_t dst_vfio_generation(const struct dst_vfio *vfio, size_t index);
 enum vms_code dst_vfio_verify(struct dst_vfio *vfio, struct vms_error *err);
 /** [VDEV-6] The guest is ours: the devices run, all of them. After verify, before the CPUs. */
 enum vms_code dst_vfio_run(struct dst_vfio *vfio, struct vms_error *err);
-/** reset() of all. */
-void dst_vfio_reset(struct dst_vfio *vfio);
+/** reset() of all. A failure: the first one's that had to be quieted in another way. */
+enum vms_code dst_vfio_reset(struct dst_vfio *vfio, struct vms_error *err);
 
 /** What came of a device, for people. */
 struct dst_vfio_figures {

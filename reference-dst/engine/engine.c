@@ -162,10 +162,16 @@ static bool is_final(enum dst_state s) {
     return s == DST_COMPLETED || s == DST_FAILED;
 }
 
+/* [DST-23] SHUT 1 hands the guest back: not one that may have run. */
 static enum vms_code fail(struct dst_engine *e, unsigned *actions) {
     e->state = DST_FAILED;
-    *actions |= DST_DO_SHUT_BAD;
+    *actions |= e->ran ? DST_DO_NOTHING : DST_DO_SHUT_BAD;
     return VMS_OK;
+}
+
+bool dst_engine_run(struct dst_engine *e) {
+    e->ran |= e->state != DST_FAILED;
+    return e->state != DST_FAILED;
 }
 
 /*

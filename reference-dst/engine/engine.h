@@ -86,6 +86,7 @@ struct dst_engine {
     uint32_t started;    /* iterable sections that had their START */
     uint32_t ended;      /* and their END */
     bool recovered;      /* a recovery connection came: END may have been lost (REC-8) */
+    bool ran;            /* a virtual CPU may have run: no error hands the guest back (DST-23) */
     bool in_ram_start;   /* inside the RAM section's START */
     bool flush_in_start; /* RAM_MULTIFD_FLUSH came in it: syncs are marked by it (MFD-21) */
     bool sync_by_eos;    /* syncs are marked by the RAM section's EOS */
@@ -115,6 +116,12 @@ enum vms_code dst_engine_record(struct dst_engine *engine, const struct vms_reco
  * what is guessed, as dst_engine_record(); *event is then not set and nothing has changed. */
 enum vms_code dst_engine_packaged(const struct vms_record *record, enum dst_event *event,
                                   struct vms_error *err);
+
+/**
+ * What RUN ordered is about to begin: the first virtual CPU. False: the machine has failed
+ * meanwhile, and the guest may be the source's again: it must not run (DST-23).
+ */
+bool dst_engine_run(struct dst_engine *engine);
 
 /** The guest runs here (DST-11): an error ends the connection, not the guest. */
 bool dst_engine_runs(enum dst_state state);

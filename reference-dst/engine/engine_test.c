@@ -418,3 +418,20 @@ Test(engine, final_states_stay) {
     cr_assert_eq(e.state, DST_COMPLETED);
     cr_assert_eq(actions, DST_DO_NOTHING);
 }
+
+/* [DST-23] Until its first instruction a guest can be handed back, then never again. */
+Test(engine, guest_that_has_run_is_not_handed_back) {
+    for (int s = 0; s < DST_STATE_COUNT; s++)
+        for (int ran = 0; ran < 2; ran++) {
+            struct dst_engine e = engine_in((enum dst_state)s);
+            struct vms_error err = {0};
+            unsigned actions;
+            bool final = s == DST_COMPLETED || s == DST_FAILED;
+            if (ran)
+                cr_assert_eq(dst_engine_run(&e), s != DST_FAILED);
+            (void)dst_engine_event(&e, DST_EV_ERROR, &actions, &err);
+            cr_assert_eq(actions, final || ran ? DST_DO_NOTHING : DST_DO_SHUT_BAD, "%s, %d",
+                         dst_state_name((enum dst_state)s), ran);
+            cr_assert_eq(dst_engine_run(&e), e.state == DST_COMPLETED);
+        }
+}
