@@ -191,10 +191,15 @@ enum vms_code dn_devices_run(struct dst_native_session *s, struct vms_error *err
     return code == VMS_OK && have_vdpa(s) ? dst_vdpa_run(s->config.vdpa, err) : code;
 }
 
-void dn_devices_reset(struct dst_native_session *s) {
-    dn_devices_close(s);
-    if (s->config.vfio)
-        dst_vfio_reset(s->config.vfio);
+void dn_devices_halt(struct dst_native_session *s) {
+    struct vms_error err = {.clause = ""};
+    if (s->config.vfio && dst_vfio_reset(s->config.vfio, &err) != VMS_OK)
+        dn_note(s, "a device was quieted, and not reset: %s", err.message);
     if (s->config.vdpa)
         dst_vdpa_reset(s->config.vdpa);
+}
+
+void dn_devices_reset(struct dst_native_session *s) {
+    dn_devices_close(s);
+    dn_devices_halt(s);
 }

@@ -228,6 +228,9 @@ enum vms_code dn_device_data(struct dst_native_session *s, uint16_t channel,
                              const struct vms_native_link_event *ev, struct vms_error *err);
 enum vms_code dn_devices_verify(struct dst_native_session *s, struct vms_error *err);
 enum vms_code dn_devices_run(struct dst_native_session *s, struct vms_error *err);
+/* [HND-17] [VDEV-24] Nothing of the guest is left in any of them. Channels may still be read. */
+void dn_devices_halt(struct dst_native_session *s);
+/* That, and nobody gives anything to them any more. */
 void dn_devices_reset(struct dst_native_session *s);
 void dn_devices_close(struct dst_native_session *s);
 

@@ -76,8 +76,9 @@ void dst_devices_abort(struct dst_session *s) {
         dst_vfio_records_abort(s->vfio_records);
 }
 
-/* [VDEV-2] When nobody feeds them any more. */
+/* [VDEV-24] When nobody feeds them any more. */
 void dst_devices_reset(struct dst_session *s) {
-    if (s->vfio)
-        dst_vfio_reset(s->vfio);
+    struct vms_error err = {.clause = ""};
+    if (s->vfio && dst_vfio_reset(s->vfio, &err) != VMS_OK)
+        dst_say(s, "a device was quieted, and not reset: %s", err.message);
 }

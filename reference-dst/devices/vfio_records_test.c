@@ -20,7 +20,7 @@ static void begin(const char *a, const char *b, enum dst_vfio_ack ack, bool para
 }
 
 static void end(void) {
-    dst_vfio_reset(vfio);
+    (void)dst_vfio_reset(vfio, &err);
     dst_vfio_records_free(records);
     dst_vfio_free(vfio);
 }

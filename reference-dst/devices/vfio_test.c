@@ -4,6 +4,8 @@
 #include "host/vfio_config.h"
 #include "host/vfio_test_util.h"
 
+#include <sys/stat.h>
+
 /* The loading half over simulated devices. */
 
 static struct vms_error err;
@@ -89,7 +91,7 @@ SIM_TEST(dst_vfio, every_step_has_its_places) {
                          n, err.message);
             if (!legal)
                 cr_expect_eq(dst_vfio_figures(vfio, 0).state, before);
-            dst_vfio_reset(vfio);
+            vfio_good(dst_vfio_reset(vfio, &err), &err);
             cr_expect_eq(dst_vfio_figures(vfio, 0).state, VMS_VFIO_RUNNING);
             dst_vfio_free(vfio);
         }
@@ -143,7 +145,7 @@ SIM_TEST(dst_vfio, bad_state_is_refused_and_the_device_comes_back) {
             vfio_good(take(vfio, s), &err);
         cr_expect_eq(take(vfio, VERIFY), VMS_E_VFIO_DEVICE);
         cr_expect(strstr(err.message, "RESUMING"), "%s", err.message);
-        dst_vfio_reset(vfio);
+        vfio_good(dst_vfio_reset(vfio, &err), &err);
         for (enum step s = SETUP; s <= RUN; s++) /* and takes a good one */
             vfio_good(take(vfio, s), &err);
         dst_vfio_free(vfio);
@@ -206,5 +208,62 @@ SIM_TEST(dst_vfio, devices_are_found_by_their_section) {
     cr_expect_eq(dst_vfio_find(vfio, (const uint8_t *)"0000:00:02.0/vfio", 17), 1u);
     cr_expect_eq(dst_vfio_find(vfio, (const uint8_t *)"0000:00:02.0/vfi", 16), 2u);
     dst_vfio_free(vfio);
+    vfio_clean();
+}
+
+/* ---- a guest that does not run here after all ---- */
+
+static bool logged(const char *what) {
+    char path[128], line[512];
+    bool found = false;
+    (void)snprintf(path, sizeof path, "%s/log", vfio_folder());
+    FILE *file = fopen(path, "re");
+    cr_assert_not_null(file);
+    while (!found && fgets(line, sizeof line, file))
+        found = strstr(line, what) != NULL;
+    (void)fclose(file);
+    return found;
+}
+
+/*
+ * [VDEV-24] [VDEV-2] What a device has loaded never runs once its destination has given up: neither
+ * by a change of state nor later; one that refuses to be reset has lost its files.
+ */
+SIM_TEST(dst_vfio, what_was_loaded_does_not_run_after_a_failure) {
+    static const struct {
+        const char *fault;
+        enum step last;
+        enum vms_vfio_state left;
+    } cases[] = {
+        {"fault set running eio", RUN, VMS_VFIO_RUNNING},
+        {"fault set running error", RUN, VMS_VFIO_RUNNING},
+        {"fault set running stuck", RUN, VMS_VFIO_ERROR}, /* closed */
+        {"fault reset any eio times 0", VERIFY, VMS_VFIO_STOP},
+        {"", VERIFY, VMS_VFIO_RUNNING},
+    };
+    make_stream();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256], loaded[] = "\"event\":\"state\",\"state\":\"RUNNING\",";
+        (void)snprintf(text, sizeof text, "log %s/log\n%s", vfio_folder(), cases[i].fault);
+        struct dst_vfio *vfio = device_of(text);
+        bool refuses = cases[i].left != VMS_VFIO_RUNNING;
+        for (enum step s = SETUP; s <= VERIFY; s++)
+            vfio_good(take(vfio, s), &err);
+        if (cases[i].last == RUN)
+            cr_expect_eq(take(vfio, RUN), VMS_E_VFIO_DEVICE);
+        enum vms_code want = refuses ? VMS_E_VFIO_DEVICE : VMS_OK;
+        cr_expect_eq(dst_vfio_reset(vfio, &err), want, "%s: %s", cases[i].fault, err.message);
+        want = cases[i].left == VMS_VFIO_STOP ? want : VMS_OK; /* asked again; or nothing is left */
+        cr_expect_eq(dst_vfio_reset(vfio, &err), want, "%s: %s", cases[i].fault, err.message);
+        cr_expect_eq(dst_vfio_figures(vfio, 0).state, cases[i].left, "%s", cases[i].fault);
+        cr_expect_eq(logged("\"reset\""), !refuses, "%s", cases[i].fault);
+        cr_expect_not(logged(loaded), "%s", cases[i].fault);
+        if (!refuses) /* and takes a good one */
+            for (enum step s = SETUP; s <= RUN; s++)
+                vfio_good(take(vfio, s), &err);
+        dst_vfio_free(vfio);
+        vfio_clean();
+        cr_assert_eq(mkdir(vfio_folder(), 0700), 0);
+    }
     vfio_clean();
 }

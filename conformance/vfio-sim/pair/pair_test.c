@@ -197,7 +197,7 @@ static enum vms_code run_pair(struct pair *p) {
         vfio_good(cpu_run(&p->runs[1], &err), &err);
         return code;
     }
-    dst_vfio_reset(p->dst);
+    (void)dst_vfio_reset(p->dst, &err);
     const struct vms_guest *guest = src_vfio_guest(p->src);
     vfio_good(guest->ops->run(guest->ctx, &err), &err);
     for (size_t i = 0; i < p->count; i++) {
