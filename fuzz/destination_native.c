@@ -87,7 +87,7 @@ static void check_action(struct run *r, const struct dst_native_action *a) {
 static void check(const struct run *r) {
     const struct dst_native *m = &r->m;
     const char *state = dst_native_state_name(m->state);
-    bool ours = m->handover.state == VMS_DST_RUNNING;
+    bool ours = m->handover.state == VMS_DST_STARTED || m->handover.state == VMS_DST_RUNNING;
     bool after = m->state >= DST_N_STARTED && m->state <= DST_N_RUNNING;
     ORACLE(dst_native_may_run(m) == ours, "%s", state);
     if (!r->honest)

@@ -216,7 +216,6 @@ static void obey(struct pair *p, unsigned role, enum vms_handover_action action)
         [VMS_DO_STOP] = VMS_NATIVE_START,
         [VMS_DO_SEND_READY] = VMS_NATIVE_READY,
         [VMS_DO_SEND_COMMIT] = VMS_NATIVE_COMMIT,
-        [VMS_DO_RUN_AND_SEND_RUNNING] = VMS_NATIVE_RUNNING,
         [VMS_DO_SEND_RUNNING] = VMS_NATIVE_RUNNING,
         [VMS_DO_SEND_NOT_STARTED] = VMS_NATIVE_NOT_STARTED,
     };

@@ -59,6 +59,7 @@ static void locks(struct dst_native_session *s, bool take) {
         dn_post(s, DST_NEV_LOCKS, 0, code);
 }
 
+/* [HND-17] Devices first; when one fails, or the CPUs do, nothing of the guest is left in any. */
 static void run_guest(struct dst_native_session *s) {
     const struct vms_guest *g = s->config.guest;
     struct vms_error err = {.clause = ""};
@@ -67,7 +68,10 @@ static void run_guest(struct dst_native_session *s) {
         code = g->ops->run(g->ctx, &err);
     if (code != VMS_OK) {
         dn_note(s, "the guest cannot run: %s", err.message);
+        dn_devices_halt(s);
+        pthread_mutex_lock(&s->lock);
         s->error = err;
+        pthread_mutex_unlock(&s->lock);
     }
     dn_post(s, DST_NEV_RUNS, 0, code);
 }

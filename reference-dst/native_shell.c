@@ -64,6 +64,11 @@ static void on_state(void *ctx, enum dst_native_state state) {
         s->ran = s->guest != NULL;
         pthread_mutex_unlock(&s->lock);
         break;
+    case DST_N_REFUSING: /* [HND-17] not after all */
+        pthread_mutex_lock(&s->lock);
+        s->ran = false;
+        pthread_mutex_unlock(&s->lock);
+        break;
     case DST_N_POSTCOPY:
         if (!s->stats.times.running)
             event(s, VMS_EVENT_POSTCOPY);

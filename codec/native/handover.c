@@ -123,6 +123,7 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(LOADING)] = {
         DE(START) = STAY(D(ASKED)), DE(COMMIT) = REFUSE(D(LOADING)),
         DE(LOADED) = MISUSE(D(LOADING)), DE(BAD) = WRITE(D(REFUSING), NOT_STARTED),
+        DE(RAN) = MISUSE(D(LOADING)),
         DE(CUT) = STAY(D(LOADING)), DE(GIVE_UP) = WRITE(D(REFUSING), NOT_STARTED),
         DE(RECONNECTED) = STAY(D(LOADING)),
         DE(WRITTEN) = STAY(D(LOADING)), DE(WRITE_FAILED) = STAY(D(LOADING)), /* of an older OPEN */
@@ -132,6 +133,7 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(ASKED)] = {
         DE(START) = STAY(D(ASKED)), DE(COMMIT) = REFUSE(D(ASKED)),
         DE(LOADED) = WRITE(D(OPENING), OPEN), DE(BAD) = WRITE(D(REFUSING), NOT_STARTED),
+        DE(RAN) = MISUSE(D(ASKED)),
         DE(CUT) = STAY(D(LOADING)), DE(GIVE_UP) = WRITE(D(REFUSING), NOT_STARTED),
         DE(RECONNECTED) = STAY(D(ASKED)),
         DE(WRITTEN) = STAY(D(ASKED)), DE(WRITE_FAILED) = STAY(D(ASKED)), /* of an older OPEN */
@@ -141,6 +143,7 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(OPENING)] = {
         DE(START) = STAY(D(ASKED)), DE(COMMIT) = REFUSE(D(OPENING)),
         DE(LOADED) = MISUSE(D(OPENING)), DE(BAD) = MISUSE(D(OPENING)),
+        DE(RAN) = MISUSE(D(OPENING)),
         DE(CUT) = STAY(D(OPENING)), DE(GIVE_UP) = MISUSE(D(OPENING)),
         DE(RECONNECTED) = STAY(D(OPENING)),
         DE(WRITTEN) = OK(D(READY), SEND_READY),
@@ -150,6 +153,7 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(READY)] = {
         DE(START) = STAY(D(ASKED)), DE(COMMIT) = WRITE(D(STARTING), STARTED),
         DE(LOADED) = MISUSE(D(READY)), DE(BAD) = WRITE(D(REFUSING), NOT_STARTED),
+        DE(RAN) = MISUSE(D(READY)),
         DE(CUT) = OK(D(WAITING), RECONNECT), DE(GIVE_UP) = WRITE(D(REFUSING), NOT_STARTED),
         DE(RECONNECTED) = OK(D(READY), SEND_READY),
         DE(WRITTEN) = MISUSE(D(READY)), DE(WRITE_FAILED) = MISUSE(D(READY)),
@@ -159,6 +163,7 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(WAITING)] = {
         DE(START) = STAY(D(ASKED)), DE(COMMIT) = WRITE(D(STARTING), STARTED),
         DE(LOADED) = MISUSE(D(WAITING)), DE(BAD) = WRITE(D(REFUSING), NOT_STARTED),
+        DE(RAN) = MISUSE(D(WAITING)),
         DE(CUT) = OK(D(WAITING), RECONNECT), DE(GIVE_UP) = WRITE(D(REFUSING), NOT_STARTED),
         DE(RECONNECTED) = OK(D(READY), SEND_READY),
         DE(WRITTEN) = MISUSE(D(WAITING)), DE(WRITE_FAILED) = MISUSE(D(WAITING)),
@@ -168,15 +173,26 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(STARTING)] = {
         DE(START) = REFUSE(D(STARTING)), DE(COMMIT) = STAY(D(STARTING)),
         DE(LOADED) = MISUSE(D(STARTING)), DE(BAD) = MISUSE(D(STARTING)),
+        DE(RAN) = MISUSE(D(STARTING)),
         DE(CUT) = STAY(D(STARTING)), DE(GIVE_UP) = MISUSE(D(STARTING)),
         DE(RECONNECTED) = STAY(D(STARTING)),
-        DE(WRITTEN) = OK(D(RUNNING), RUN_AND_SEND_RUNNING),
+        DE(WRITTEN) = OK(D(STARTED), RUN),
         DE(WRITE_FAILED) = WRITE(D(REFUSING), NOT_STARTED),
         DE(RESOLVE_OURS) = STAY(D(STARTING)), DE(RESOLVE_THEIRS) = MISUSE(D(STARTING)),
+    },
+    [D(STARTED)] = { /* [HND-17] RUNNING is not said yet, and NOT_STARTED can be */
+        DE(START) = REFUSE(D(STARTED)), DE(COMMIT) = STAY(D(STARTED)),
+        DE(LOADED) = MISUSE(D(STARTED)), DE(BAD) = WRITE(D(REFUSING), NOT_STARTED),
+        DE(RAN) = OK(D(RUNNING), SEND_RUNNING),
+        DE(CUT) = STAY(D(STARTED)), DE(GIVE_UP) = STAY(D(STARTED)),
+        DE(RECONNECTED) = STAY(D(STARTED)),
+        DE(WRITTEN) = MISUSE(D(STARTED)), DE(WRITE_FAILED) = MISUSE(D(STARTED)),
+        DE(RESOLVE_OURS) = STAY(D(STARTED)), DE(RESOLVE_THEIRS) = MISUSE(D(STARTED)),
     },
     [D(RUNNING)] = {
         DE(START) = REFUSE(D(RUNNING)), DE(COMMIT) = OK(D(RUNNING), SEND_RUNNING),
         DE(LOADED) = MISUSE(D(RUNNING)), DE(BAD) = MISUSE(D(RUNNING)),
+        DE(RAN) = MISUSE(D(RUNNING)),
         DE(CUT) = STAY(D(RUNNING)), DE(GIVE_UP) = STAY(D(RUNNING)),
         DE(RECONNECTED) = OK(D(RUNNING), SEND_RUNNING),
         DE(WRITTEN) = MISUSE(D(RUNNING)), DE(WRITE_FAILED) = MISUSE(D(RUNNING)),
@@ -185,6 +201,7 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(REFUSING)] = {
         DE(START) = STAY(D(REFUSING)), DE(COMMIT) = STAY(D(REFUSING)),
         DE(LOADED) = MISUSE(D(REFUSING)), DE(BAD) = STAY(D(REFUSING)),
+        DE(RAN) = MISUSE(D(REFUSING)),
         DE(CUT) = STAY(D(REFUSING)), DE(GIVE_UP) = STAY(D(REFUSING)),
         DE(RECONNECTED) = STAY(D(REFUSING)),
         DE(WRITTEN) = OK(D(REFUSED), SEND_NOT_STARTED), DE(WRITE_FAILED) = OK(D(UNKNOWN), TELL),
@@ -193,6 +210,7 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(REFUSED)] = {
         DE(START) = OK(D(REFUSED), SEND_NOT_STARTED), DE(COMMIT) = OK(D(REFUSED), SEND_NOT_STARTED),
         DE(LOADED) = MISUSE(D(REFUSED)), DE(BAD) = STAY(D(REFUSED)),
+        DE(RAN) = MISUSE(D(REFUSED)),
         DE(CUT) = STAY(D(REFUSED)), DE(GIVE_UP) = STAY(D(REFUSED)),
         DE(RECONNECTED) = OK(D(REFUSED), SEND_NOT_STARTED),
         DE(WRITTEN) = MISUSE(D(REFUSED)), DE(WRITE_FAILED) = MISUSE(D(REFUSED)),
@@ -201,6 +219,7 @@ static const struct cell DESTINATION[VMS_DST_STATES][VMS_DST_EVENTS] = {
     [D(UNKNOWN)] = { /* never runs, never says NOT_STARTED, but by order: HND-11 */
         DE(START) = REFUSE(D(UNKNOWN)), DE(COMMIT) = OK(D(UNKNOWN), TELL),
         DE(LOADED) = MISUSE(D(UNKNOWN)), DE(BAD) = STAY(D(UNKNOWN)),
+        DE(RAN) = MISUSE(D(UNKNOWN)),
         DE(CUT) = STAY(D(UNKNOWN)), DE(GIVE_UP) = STAY(D(UNKNOWN)),
         DE(RECONNECTED) = OK(D(UNKNOWN), TELL),
         DE(WRITTEN) = MISUSE(D(UNKNOWN)), DE(WRITE_FAILED) = MISUSE(D(UNKNOWN)),
@@ -341,7 +360,7 @@ enum vms_handover_action vms_handover_frame(struct vms_handover *handover,
 
 bool vms_handover_may_run(const struct vms_handover *handover) {
     if (handover->role == VMS_ROLE_DESTINATION)
-        return handover->state == D(RUNNING);
+        return handover->state == D(STARTED) || handover->state == D(RUNNING);
     return handover->state == S(OURS) || handover->state == S(ASKED);
 }
 
@@ -356,8 +375,8 @@ const char *vms_handover_state_name(const struct vms_handover *handover) {
         "OURS",      "ASKED",      "WRITING", "COMMITTED", "IN_DOUBT",
         "RELEASING", "CANCELLING", "LEAVING", "GONE",      "UNKNOWN"};
     static const char *const destination[VMS_DST_STATES] = {
-        "LOADING",  "ASKED",   "OPENING",  "READY",   "WAITING",
-        "STARTING", "RUNNING", "REFUSING", "REFUSED", "UNKNOWN"};
+        "LOADING", "ASKED",   "OPENING",  "READY",   "WAITING", "STARTING",
+        "STARTED", "RUNNING", "REFUSING", "REFUSED", "UNKNOWN"};
     if (handover->role == VMS_ROLE_SOURCE)
         return handover->state < VMS_SRC_STATES ? source[handover->state] : "INVALID";
     return handover->state < VMS_DST_STATES ? destination[handover->state] : "INVALID";
@@ -371,9 +390,8 @@ const char *vms_journal_name(enum vms_journal journal) {
 
 const char *vms_handover_action_name(enum vms_handover_action action) {
     static const char *const names[VMS_HANDOVER_ACTION_COUNT] = {
-        "nothing",      "refuse",       "misuse",           "stop",
-        "run",          "write",        "send-ready",       "send-commit",
-        "run-and-tell", "send-running", "send-not-started", "reconnect",
-        "drop",         "tell"};
+        "nothing",   "refuse",     "misuse",      "stop",         "run",
+        "write",     "send-ready", "send-commit", "send-running", "send-not-started",
+        "reconnect", "drop",       "tell"};
     return (unsigned)action < VMS_HANDOVER_ACTION_COUNT ? names[action] : "refuse";
 }

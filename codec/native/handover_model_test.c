@@ -6,7 +6,7 @@
 
 /*
  * The two tables against a world that cuts, delays, crashes and fails to write, searched whole:
- * [HND-2]. What may happen is written from spec/03.1-session.md.
+ * [HND-2] [HND-17]. What may happen is written from spec/03.1-session.md.
  */
 enum {
     QUEUE = 3,
@@ -112,7 +112,14 @@ static void carry_out(struct world *w, enum vms_native_role role, enum vms_hando
     struct end *e = role == VMS_ROLE_SOURCE ? &w->src : &w->dst;
     switch (action) {
     case VMS_DO_STOP: send_forward(w, VMS_NATIVE_START); break;
-    case VMS_DO_RUN: w->ran = w->src.generation; break;
+    case VMS_DO_RUN:
+        if (role == VMS_ROLE_SOURCE) {
+            w->ran = w->src.generation;
+            break;
+        }
+        cr_assert_eq(w->dst.durable, VMS_JOURNAL_STARTED);
+        cr_assert_neq(w->ran, w->dst.generation, "an old state is started");
+        break;
     case VMS_DO_WRITE: e->writing = 1; break;
     case VMS_DO_SEND_READY:
         cr_assert_eq(w->dst.durable, VMS_JOURNAL_OPEN);
@@ -125,18 +132,13 @@ static void carry_out(struct world *w, enum vms_native_role role, enum vms_hando
         cr_assert(w->ran != w->src.generation || w->dst.durable == VMS_JOURNAL_NOT_STARTED);
         send_forward(w, VMS_NATIVE_COMMIT);
         break;
-    case VMS_DO_RUN_AND_SEND_RUNNING:
-        cr_assert_eq(w->dst.durable, VMS_JOURNAL_STARTED);
-        cr_assert_neq(w->ran, w->dst.generation, "an old state was started");
-        w->started = w->dst.generation;
-        send_back(w, VMS_NATIVE_RUNNING);
-        break;
     case VMS_DO_SEND_RUNNING:
         cr_assert_eq(w->dst.durable, VMS_JOURNAL_STARTED);
         send_back(w, VMS_NATIVE_RUNNING);
         break;
     case VMS_DO_SEND_NOT_STARTED:
         cr_assert_eq(w->dst.durable, VMS_JOURNAL_NOT_STARTED);
+        cr_assert_not(w->started, "NOT_STARTED of a guest that has run"); /* [HND-17] */
         send_back(w, VMS_NATIVE_NOT_STARTED);
         break;
     case VMS_DO_REFUSE: cut(w); break;
@@ -203,6 +205,8 @@ static void crash(struct world *w, enum vms_native_role role, bool durable) {
         e->durable_generation = e->generation;
     }
     e->writing = 0;
+    if (role == VMS_ROLE_DESTINATION && e->state == VMS_DST_STARTED)
+        w->started = e->generation; /* who knows */
     cut(w);
     e->writing = 0; /* what the cut ordered was not begun */
     enum vms_handover_action action =
@@ -222,6 +226,13 @@ static void reconnect(struct world *w) {
 static void load(struct world *w) {
     w->loaded = w->dst.generation;
     event(w, VMS_ROLE_DESTINATION, VMS_DST_EV_LOADED);
+}
+
+/* [HND-17] The devices and virtual CPUs of STARTED are released, or one of them cannot be. */
+static void let_go(struct world *w, bool runs) {
+    if (runs)
+        w->started = w->dst.generation;
+    event(w, VMS_ROLE_DESTINATION, runs ? VMS_DST_EV_RAN : VMS_DST_EV_BAD);
 }
 
 #define TRY(condition, what)                                                                       \
@@ -248,12 +259,14 @@ static void expand(const struct world *w) {
     TRY(w->src.writing, finish_write(&n, S, true, true));
     TRY(w->dst.writing, finish_write(&n, D, true, true));
     TRY(w->dst.state == VMS_DST_ASKED && !w->dst.writing, load(&n));
+    TRY(w->dst.state == VMS_DST_STARTED, let_go(&n, true));
     TRY(!w->up && !(w->src.state == VMS_SRC_ASKED), reconnect(&n));
     TRY(w->src.state == VMS_SRC_ASKED, event(&n, S, VMS_SRC_EV_TIMEOUT));
     TRY_BAD(w->src.writing, finish_write(&n, S, true, false));
     TRY_BAD(w->src.writing, finish_write(&n, S, false, false));
     TRY_BAD(w->dst.writing, finish_write(&n, D, true, false));
     TRY_BAD(w->dst.writing, finish_write(&n, D, false, false));
+    TRY_BAD(w->dst.state == VMS_DST_STARTED, let_go(&n, false));
     TRY_BAD(w->up, cut(&n));
     TRY_BAD(dst_may_give_up(w) && !w->dst.writing, event(&n, D, VMS_DST_EV_GIVE_UP));
     TRY_BAD(true, crash(&n, S, true));
@@ -295,6 +308,8 @@ static void check_settles(struct world w) {
             deliver(&w, VMS_ROLE_SOURCE);
         else if (w.dst.state == VMS_DST_ASKED)
             load(&w);
+        else if (w.dst.state == VMS_DST_STARTED)
+            let_go(&w, true);
         else if (w.src.state == VMS_SRC_ASKED)
             event(&w, VMS_ROLE_SOURCE, VMS_SRC_EV_TIMEOUT);
     }

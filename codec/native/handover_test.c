@@ -41,14 +41,30 @@ Test(handover, commit_follows_the_journal) {
         }
 }
 
-/* [HND-5] The guest runs at the destination when STARTED is durable, and for nothing else. */
+/*
+ * [HND-5] The guest runs at the destination when STARTED is durable, and for nothing else.
+ * [HND-17] Until it runs, and no longer, STARTED can be taken back; RUNNING is not said before.
+ */
 Test(handover, started_before_run) {
     for (unsigned s = 0; s < VMS_DST_STATES; s++)
         for (unsigned e = 0; e < VMS_DST_EVENTS; e++) {
             struct vms_handover h = {VMS_ROLE_DESTINATION, s, 1, VMS_JOURNAL_NONE};
-            bool starts = vms_handover_event(&h, e) == VMS_DO_RUN_AND_SEND_RUNNING;
+            enum vms_handover_action a = vms_handover_event(&h, e);
+            bool starts = a == VMS_DO_RUN;
+            bool ran = s == VMS_DST_STARTED && e == VMS_DST_EV_RAN;
+            bool halted = s == VMS_DST_STARTED && e == VMS_DST_EV_BAD;
             cr_assert_eq(starts, s == VMS_DST_STARTING && e == VMS_DST_EV_WRITTEN);
-            cr_assert_eq(h.state == VMS_DST_RUNNING, starts || s == VMS_DST_RUNNING);
+            cr_assert_eq(h.state == VMS_DST_STARTED,
+                         starts || (s == VMS_DST_STARTED && !ran && !halted));
+            cr_assert_eq(h.state == VMS_DST_RUNNING, ran || s == VMS_DST_RUNNING);
+            bool again =
+                s == VMS_DST_RUNNING && (e == VMS_DST_EV_COMMIT || e == VMS_DST_EV_RECONNECTED);
+            cr_assert_eq(a == VMS_DO_SEND_RUNNING, ran || again, "state %u, event %u", s, e);
+            if (halted) {
+                cr_assert_eq(a, VMS_DO_WRITE);
+                cr_assert_eq(h.journal, VMS_JOURNAL_NOT_STARTED);
+                cr_assert_eq(h.state, VMS_DST_REFUSING);
+            }
             /* [HND-10] Nothing leads back from a refusal that is durable. */
             if (s == VMS_DST_REFUSED)
                 cr_assert_eq(h.state, VMS_DST_REFUSED);

@@ -44,7 +44,8 @@ static void *touch(void *arg) {
 
 static enum vms_code guest_run(void *ctx, struct vms_error *err) {
     struct pair_guest *g = ctx;
-    (void)err;
+    if (g->fail_run)
+        return vms_error_set(err, VMS_E_VFIO_DEVICE, "a virtual CPU does not start");
     atomic_store(&g->running, 1);
     if (atomic_load(&g->pair->source.running))
         atomic_fetch_add(&g->pair->wrong, 1); /* [HND-2] */

@@ -30,7 +30,7 @@ struct pair_guest {
     size_t state_len;
     atomic_int running; /* +1 by run, -1 by stop */
     atomic_int announced, locked, loaded;
-    bool fail_locks;
+    bool fail_locks, fail_run;
 };
 
 struct pair {

@@ -145,6 +145,26 @@ Test(native_pair, no_locks, .timeout = 300) {
     pair_free(&p);
 }
 
+/* [HND-17] [MIG-30] a guest that cannot be released behind STARTED goes back, also in postcopy */
+Test(native_pair, cannot_run, .timeout = 300) {
+    for (int postcopy = 0; postcopy < 2; postcopy++) {
+        struct pair p;
+        pair_init(&p, SIZE);
+        p.dest.fail_run = true;
+        p.postcopy = p.options.postcopy = postcopy;
+        pair_run(&p);
+        cr_expect_neq(p.source_code, VMS_OK);
+        cr_expect(p.seen[SRC_EV_NOT_STARTED]);
+        cr_expect_not(p.seen[SRC_EV_RUNNING]);
+        cr_expect_eq(p.destination_code, VMS_E_VFIO_DEVICE, "%s", p.destination_error.message);
+        cr_expect_eq(p.result.state, DST_N_FAILED);
+        cr_expect(p.result.refused);
+        cr_expect_eq(p.dest.locked, 0);
+        cr_expect_eq(p.dest.announced, 0);
+        pair_free(&p);
+    }
+}
+
 static void expect_postcopy(const struct pair *p) {
     expect_good(p);
     cr_expect(p->result.postcopy);

@@ -54,6 +54,16 @@ static void write_journal(struct world *w, const struct dst_native_action *a) {
                0);
 }
 
+/* [HND-17] A device or a virtual CPU may refuse to begin: then nothing of the guest has run. */
+static void run_guest(struct world *w, const struct dst_native_action *a) {
+    bool fails = w->config.faults & SIM_FAULT_LOAD && w->now < w->calm && chance(w, 10);
+    if (w->dst.journal.kind != VMS_JOURNAL_STARTED) /* [HND-5] */
+        broken(w, "the guest runs, and STARTED is not durable");
+    if (!fails)
+        destination_runs(w, a->value);
+    native_say(w, 1000, DST_NEV_RUNS, 0, 0, fails ? VMS_E_VFIO_DEVICE : VMS_OK);
+}
+
 static void act(struct world *w, const struct dst_native_action *a) {
     uint32_t d = a->device;
     switch (a->kind) {
@@ -64,12 +74,7 @@ static void act(struct world *w, const struct dst_native_action *a) {
     case DST_NDO_LOCKS: locks(w, a->value); break;
     case DST_NDO_WRITE: write_journal(w, a); break;
     case DST_NDO_SEND_READY: reply(w, MSG_READY, 0, a->generation, a->value); break;
-    case DST_NDO_RUN_GUEST:
-        if (w->dst.journal.kind != VMS_JOURNAL_STARTED) /* [HND-5] */
-            broken(w, "the guest runs, and STARTED is not durable");
-        destination_runs(w, a->value);
-        native_say(w, 1000, DST_NEV_RUNS, 0, 0, 0);
-        break;
+    case DST_NDO_RUN_GUEST: run_guest(w, a); break;
     case DST_NDO_SEND_RUNNING: reply(w, MSG_RUNNING, 0, a->generation, 0); break;
     case DST_NDO_SEND_NOT_STARTED: reply(w, MSG_NOT_STARTED, 0, a->generation, 0); break;
     case DST_NDO_RECONNECT:

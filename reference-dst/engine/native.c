@@ -117,7 +117,7 @@ static const struct cell TABLE[DST_N_STATE_COUNT][DST_NEV_COUNT] = {
     },
     [DST_N_STARTED] = {
         LATE(STARTED), E(TOLD) = STAY(STARTED),
-        E(LOADED) = STAY(STARTED), E(RUNS) = STAY(RUNNING), E(PAGES_IN) = STAY(STARTED),
+        E(LOADED) = STAY(STARTED), E(RUNS) = STAY(STARTED), E(PAGES_IN) = STAY(STARTED),
         E(DATA) = STAY(STARTED), E(END) = STAY(STARTED),
         E(CUT) = STAY(STARTED), E(RECONNECTED) = STAY(STARTED), E(GIVE_UP) = STAY(STARTED),
         E(START) = HAND(START, 0), E(COMMIT) = STAY(STARTED), E(ABORT) = STAY(STARTED),
@@ -221,7 +221,8 @@ static enum dst_native_state follow(const struct dst_native *m) {
     case VMS_DST_OPENING:
     case VMS_DST_READY: return DST_N_READY;
     case VMS_DST_STARTING: return DST_N_STARTING;
-    case VMS_DST_RUNNING: return DST_N_STARTED;
+    case VMS_DST_STARTED: return DST_N_STARTED;
+    case VMS_DST_RUNNING: return DST_N_RUNNING;
     case VMS_DST_REFUSING: return DST_N_REFUSING;
     case VMS_DST_REFUSED: return DST_N_FAILED;
     default: return DST_N_IN_DOUBT;
@@ -254,7 +255,7 @@ static void carry_out(struct turn *t, enum vms_handover_action action, enum vms_
             act(t, DST_NDO_WRITE, 0);
         break;
     case VMS_DO_SEND_READY: act(t, DST_NDO_SEND_READY, m->verdict); break;
-    case VMS_DO_RUN_AND_SEND_RUNNING: act(t, DST_NDO_RUN_GUEST, m->postcopy); break;
+    case VMS_DO_RUN: act(t, DST_NDO_RUN_GUEST, m->postcopy); break;
     case VMS_DO_SEND_RUNNING: act(t, DST_NDO_SEND_RUNNING, 0); break;
     case VMS_DO_SEND_NOT_STARTED: act(t, DST_NDO_SEND_NOT_STARTED, 0); break;
     case VMS_DO_RECONNECT: act(t, DST_NDO_RECONNECT, 0); break;
@@ -423,18 +424,25 @@ static void settle_pages(struct turn *t) {
         act(t, DST_NDO_FINISH, 0);
 }
 
+/* [HND-17] Nothing of it has run, and nothing of it is left in a device: the source may have it. */
+static void halted(struct turn *t) {
+    struct dst_native *m = t->m;
+    m->code = m->code ? m->code : t->event->value;
+    act(t, DST_NDO_LOCKS, 0); /* before the source takes them */
+    (void)hand_on(t, VMS_DST_EV_BAD);
+    m->state = follow(m);
+}
+
 static void runs(struct turn *t) {
     struct dst_native *m = t->m;
     if (t->event->value) {
-        m->state = DST_N_FAILED;
-        m->code = t->event->value;
-        do_deeds(t, ABORTS | TELL | FINISH);
+        halted(t);
         return;
     }
     m->guest_runs = true;
-    m->state = !m->postcopy ? DST_N_RUNNING : m->cut ? DST_N_PAUSED : DST_N_POSTCOPY;
     act(t, DST_NDO_ANNOUNCE, 0);
-    act(t, DST_NDO_SEND_RUNNING, 0);
+    (void)hand_on(t, VMS_DST_EV_RAN);
+    m->state = !m->postcopy ? DST_N_RUNNING : m->cut ? DST_N_PAUSED : DST_N_POSTCOPY;
     settle_pages(t);
     if (m->cut)
         act(t, DST_NDO_RECONNECT, 0);

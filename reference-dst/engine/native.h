@@ -17,7 +17,7 @@ enum dst_native_state {
     DST_N_READY,     /* OPEN is being written, or READY was sent */
     DST_N_IN_DOUBT,  /* READY was sent and the connection is gone, or the journal is lost */
     DST_N_STARTING,  /* COMMIT has come: locks are being taken, STARTED is being written */
-    DST_N_STARTED,   /* STARTED is durable, the virtual CPUs are being released */
+    DST_N_STARTED,   /* STARTED is durable; devices, then virtual CPUs are being released */
     DST_N_POSTCOPY,  /* the guest runs here; pages are at the source */
     DST_N_PAUSED,    /* that, and the connection is gone: the guest waits for pages */
     DST_N_RUNNING,   /* the guest runs here and is whole; the source is being told */
@@ -47,7 +47,8 @@ enum dst_native_event_kind {
     DST_NEV_LOCKS,   /* .value 0: taken */
     DST_NEV_WRITTEN, /* the journal */
     DST_NEV_WRITE_FAILED,
-    DST_NEV_RUNS,         /* .value 0: the virtual CPUs run */
+    DST_NEV_RUNS,         /* .value 0: the virtual CPUs run; else why nothing of the guest does, nor
+                             can: its devices have been reset (HND-17) */
     DST_NEV_PAGES_IN,     /* postcopy: no page is missing */
     DST_NEV_DEVICE_READY, /* .device, .generation: has what the source asked about */
     DST_NEV_DEVICE_NEEDS, /* .device, .generation: the switchover shall wait for it */

@@ -27,9 +27,14 @@ static struct dst_native_event event(enum dst_native_event_kind kind) {
     return e;
 }
 
+/* RUNS, and it does not. */
+static const char HALTED = 'H';
+
 /* in the order of enum dst_native_event_kind, by letter */
 static enum dst_native_event_kind kind_of(char letter) {
     static const char order[] = "hxrgDsSCEAqGlkwWRpdntz12";
+    if (letter == HALTED)
+        return DST_NEV_RUNS;
     return (enum dst_native_event_kind)(strchr(order, letter) - order);
 }
 
@@ -82,6 +87,17 @@ static const struct path PATHS[] = {
     {"hsSlwCkwRxrxrpEt", "sparrSSTPUPUPPRC", NULL},
     {"hsSlwCkwRxg", "sparrSSTPUF", NULL},
     {"hsSlwCxkwR", "sparrSSSTU", NULL},
+    /* [HND-17] a device, or a virtual CPU, that cannot be released: precopy, postcopy, asked twice,
+     * without a connection; and a journal that fails then */
+    {"hsESlwCkwHw", "spparrSSTfF",
+     "- - - load write ready locks write run locks+write NOT+abort+fin"},
+    {"hsSlwCkwHw", "sparrSSTfF", NULL},
+    {"hsESlwCkwCxrCHCw", "spparrSSTTTTTffF",
+     "- - - load write ready locks write run - - - - locks+write - NOT+abort+fin"},
+    {"hsESlwCkwxHwrC", "spparrSSTTfFFF",
+     "- - - load write ready locks write run - locks+write NOT+abort+fin NOT NOT"},
+    {"hsESlwCkwHWC2w", "spparrSSTfiifF",
+     "- - - load write ready locks write run locks+write tell tell write NOT+abort+fin"},
     /* devices that take their time */
     {"hqdsnqd", "ssspppp", "- ask grant - req ask grant"},
 };
@@ -108,6 +124,7 @@ static void walk(const struct path *p) {
     for (size_t i = 0; p->events[i]; i++) {
         struct vms_error err = {0};
         struct dst_native_event e = event(kind_of(p->events[i]));
+        e.value = p->events[i] == HALTED ? (uint64_t)VMS_E_VFIO_DEVICE : e.value;
         cr_expect_eq(dst_native_event(&m, &e, &out, &err), VMS_OK, "%s, event %zu: %s", p->events,
                      i, err.message);
         states[i] = state_letter(m.state);
@@ -121,7 +138,7 @@ static void walk(const struct path *p) {
         cr_expect_str_eq(actions, p->actions, "%s: %s", p->events, actions);
 }
 
-/* [MIG-1] [HND-5] [HND-8] [HND-10] [HND-12] */
+/* [MIG-1] [HND-5] [HND-8] [HND-10] [HND-12] [HND-17] */
 Test(dst_native, paths) {
     for (size_t i = 0; i < sizeof PATHS / sizeof *PATHS; i++)
         walk(&PATHS[i]);
@@ -175,11 +192,13 @@ static void carry_out(struct world *w, const struct dst_native_action *a) {
     case DST_NDO_SEND_RUNNING:
         cr_assert_eq(w->durable, VMS_JOURNAL_STARTED);
         cr_assert_not(w->sent_not_started);
+        cr_assert(w->m.guest_runs); /* [HND-17] */
         w->sent_running = true;
         break;
     case DST_NDO_SEND_NOT_STARTED:
         cr_assert_eq(w->durable, VMS_JOURNAL_NOT_STARTED); /* [HND-10] */
-        cr_assert_not(w->m.guest_runs);
+        cr_assert_not(w->m.guest_runs || w->releasing);    /* [HND-17] */
+        cr_assert_not(w->locks);                           /* [MIG-30] */
         w->sent_not_started = true;
         break;
     case DST_NDO_FINISH:
@@ -192,7 +211,7 @@ static void carry_out(struct world *w, const struct dst_native_action *a) {
 
 static void check(const struct world *w) {
     const struct dst_native *m = &w->m;
-    bool ours = m->handover.state == VMS_DST_RUNNING;
+    bool ours = m->handover.state == VMS_DST_STARTED || m->handover.state == VMS_DST_RUNNING;
     bool after = m->state >= DST_N_STARTED && m->state <= DST_N_RUNNING;
     cr_assert_eq(dst_native_may_run(m), ours);
     if (after || m->state == DST_N_COMPLETED)
@@ -282,7 +301,7 @@ static void expand(size_t i) {
     }
 }
 
-/* [MIG-1] [HND-1] [HND-2] [HND-5] [HND-8] [HND-10] [HND-15] */
+/* [MIG-1] [HND-1] [HND-2] [HND-5] [HND-8] [HND-10] [HND-15] [HND-17] */
 Test(dst_native, everything_that_can_happen, .timeout = 60) {
     struct world w;
     worlds = calloc(WORLDS, sizeof *worlds);

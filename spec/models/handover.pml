@@ -13,6 +13,7 @@
  *   PLANT_NO_GENERATION        a source that takes READY of an older generation
  *   PLANT_COMMIT_BEFORE_JOURNAL  COMMIT leaves before COMMITTED is durable
  *   PLANT_FORGETFUL            a destination that starts anew after a crash as if nothing was said
+ *   PLANT_LATE_REFUSAL         a destination that says NOT_STARTED of a guest that has run
  */
 #ifndef BUDGET
 #define BUDGET 3
@@ -23,8 +24,8 @@ mtype = { START, READY, COMMIT, RUNNING, NOT_STARTED };
 mtype = { NONE, COMMITTED, RELEASED, GONE, OPEN, STARTED, REFUSED, LOST }; /* journals */
 mtype = { s_ours, s_asked, s_writing, s_committed, s_doubt, s_releasing, s_cancelling, s_leaving,
           s_gone, s_unknown };
-mtype = { d_loading, d_asked, d_opening, d_ready, d_waiting, d_starting, d_running, d_refusing,
-          d_refused, d_unknown };
+mtype = { d_loading, d_asked, d_opening, d_ready, d_waiting, d_starting, d_started, d_running,
+          d_refusing, d_refused, d_unknown };
 
 chan fwd = [8] of { mtype, byte };
 chan back = [8] of { mtype, byte };
@@ -40,7 +41,7 @@ byte moved_on = 0;   /* generation after whose START the source ran the guest ag
 bool started = false; /* the destination has run it */
 
 #define src_runs (memory && (src == s_ours || src == s_asked))
-#define dst_runs (dst == d_running)
+#define dst_runs (dst == d_started || dst == d_running)
 #define safe     (!(src_runs && dst_runs) && !(src_runs && started))
 
 inline check() { assert(safe) }
@@ -154,7 +155,8 @@ end:
               if
               :: dst == d_refusing -> skip
               :: dst == d_refused -> say_back(NOT_STARTED)
-              :: h <= dst_gen || dst == d_starting || dst == d_running || dst == d_unknown ->
+              :: h <= dst_gen || dst == d_starting || dst == d_started || dst == d_running ||
+                 dst == d_unknown ->
                  refuse()
               :: else -> dst_gen = h; dst = d_asked
               fi
@@ -165,7 +167,7 @@ end:
               :: dst == d_unknown -> skip
               :: h != dst_gen -> refuse()
               :: dst == d_ready || dst == d_waiting -> dst = d_starting
-              :: dst == d_starting -> skip
+              :: dst == d_starting || dst == d_started -> skip
               :: dst == d_running -> say_back(RUNNING)
               :: else -> refuse()
               fi
@@ -176,9 +178,14 @@ end:
     :: atomic { dst == d_opening -> dst_record(OPEN); dst = d_ready;
            if :: up -> say_back(READY) :: else -> dst = d_waiting fi }
     :: atomic { dst == d_opening && budget > 0 -> budget--; dst = d_refusing }
-    :: atomic { dst == d_starting -> dst_record(STARTED); dst = d_running;
+    :: atomic { dst == d_starting -> dst_record(STARTED); dst = d_started;
            assert(loaded == dst_gen && moved_on != dst_gen); /* not a state that has moved on */
-           started = true; say_back(RUNNING); check() }
+           check() }
+    :: atomic { dst == d_started -> dst = d_running; started = true; say_back(RUNNING); check() }
+    :: atomic { dst == d_started && budget > 0 -> budget--; dst = d_refusing } /* HND-17 */
+#ifdef PLANT_LATE_REFUSAL
+    :: atomic { dst == d_running && budget > 0 -> budget--; dst = d_refusing }
+#endif
     :: atomic { dst == d_starting && budget > 0 -> budget--; /* HND-5: it may be durable or not */
            if :: true -> dst_record(STARTED) :: true -> skip fi; dst = d_refusing }
     :: atomic { dst == d_refusing -> dst_record(REFUSED); dst = d_refused; say_back(NOT_STARTED) }
@@ -216,6 +223,7 @@ inline crash_source() {
     if :: true -> src = s_unknown :: true -> skip fi /* the journal itself was lost */
 }
 inline crash_destination() {
+    if :: dst == d_started -> started = true :: else -> skip fi; /* who knows */
     cut();
     loaded = 0;
     dst_gen = dst_journal_gen;

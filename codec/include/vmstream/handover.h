@@ -33,11 +33,10 @@ enum vms_handover_action {
     VMS_DO_REFUSE,     /* the frame is not allowed here: HANDOVER_UNEXPECTED, abort the session */
     VMS_DO_MISUSE,     /* the caller's event is not: MISUSE */
     VMS_DO_STOP,       /* source: stop the guest if it runs, send START of the generation */
-    VMS_DO_RUN,        /* run the guest here (again) */
+    VMS_DO_RUN,        /* run the guest here (again); destination: → RAN, or BAD */
     VMS_DO_WRITE,      /* make ->journal durable, then WRITTEN or WRITE_FAILED */
     VMS_DO_SEND_READY, /* destination */
     VMS_DO_SEND_COMMIT,
-    VMS_DO_RUN_AND_SEND_RUNNING, /* destination: release the vCPUs, then tell */
     VMS_DO_SEND_RUNNING,
     VMS_DO_SEND_NOT_STARTED,
     VMS_DO_RECONNECT, /* IN_DOUBT: keep all state, reconnect, ask; tell the operator */
@@ -88,6 +87,7 @@ enum vms_handover_dst_state {
     VMS_DST_READY,    /* READY was sent */
     VMS_DST_WAITING,  /* READY was sent, and the connection is lost: IN_DOUBT */
     VMS_DST_STARTING, /* STARTED is being written */
+    VMS_DST_STARTED,  /* STARTED is durable: its devices, then its vCPUs are being released */
     VMS_DST_RUNNING,  /* the guest is ours */
     VMS_DST_REFUSING, /* NOT_STARTED is being written */
     VMS_DST_REFUSED,  /* it will never run here */
@@ -99,7 +99,9 @@ enum vms_handover_dst_event {
     VMS_DST_EV_START,   /* frame: of a generation above all before */
     VMS_DST_EV_COMMIT,  /* frame */
     VMS_DST_EV_LOADED,  /* everything is loaded and the RAM digest made, if it is made */
-    VMS_DST_EV_BAD,     /* something is not: the destination cannot take the guest */
+    VMS_DST_EV_BAD,     /* something is not: the destination cannot take the guest. In STARTED: no
+                           vCPU has run, and no device has anything of the guest any more */
+    VMS_DST_EV_RAN,     /* the vCPUs were released */
     VMS_DST_EV_CUT,     /* the connection is lost, or the session aborted by the source */
     VMS_DST_EV_GIVE_UP, /* order or time: do not wait for the source any longer */
     VMS_DST_EV_RECONNECTED,
