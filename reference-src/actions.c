@@ -274,6 +274,17 @@ static void tell_given_up(struct src_session *s) {
                    "all have arrived the destination knows");
 }
 
+/* [ENG-30] */
+static void tell_stands(struct src_session *s) {
+    src_say(s,
+            s->finished
+                ? "over: the guest stands here without its storage locks, and goes with this "
+                  "program; see who has them, and that only one end runs the guest"
+                : "the guest is ours and stands: its storage locks are not to be had, so the "
+                  "destination may run it; find out, see that they are free and order \"resolve\" "
+                  "as \"ours\", or as \"theirs\"; they are tried for some more seconds");
+}
+
 /* [ENG-25] What is known, and what can be done about it. */
 static enum vms_code do_tell(struct src_session *s, const struct src_action *a,
                              struct src_event *answer, struct vms_error *err) {
@@ -282,6 +293,8 @@ static enum vms_code do_tell(struct src_session *s, const struct src_action *a,
     if (state == SRC_PAUSED)
         src_say(s, "postcopy is paused: the guest is at the destination, pages are left here; make "
                    "the destination listen again, then order \"recover\"");
+    else if (src_engine_owner(s->engine) == SRC_OWNER_OURS)
+        tell_stands(s);
     else if (state == SRC_FAILED)
         tell_given_up(s);
     else if (state == SRC_COMMITTED) /* the connection stands: the destination has the word */

@@ -188,7 +188,7 @@ static enum vms_code start(struct program *p, struct vms_error *err) {
 static void migrate(struct program *p) {
     struct vms_error err = {0};
     if (make_guest(p, &err) != VMS_OK || start(p, &err) != VMS_OK) {
-        p->outcome = (struct src_outcome){SRC_FAILED, SRC_OWNER_OURS, err};
+        p->outcome = (struct src_outcome){SRC_FAILED, SRC_OWNER_OURS, err, false};
         return;
     }
     src_session_run(p->session, &p->outcome);
@@ -196,9 +196,11 @@ static void migrate(struct program *p) {
 
 /* ---- the end ---- */
 
-static const char *where_is_it(enum src_owner owner) {
-    switch (owner) {
-    case SRC_OWNER_OURS: return "the guest is here, as before";
+static const char *where_is_it(const struct src_outcome *o) {
+    switch (o->owner) {
+    case SRC_OWNER_OURS:
+        return o->stands ? "the guest was ours and did not run: somebody else has its storage locks"
+                         : "the guest is here, as before";
     case SRC_OWNER_THEIRS: return "the guest is the destination's";
     case SRC_OWNER_UNKNOWN: return "it is not known which end runs the guest";
     case SRC_OWNER_LOST:
@@ -211,15 +213,15 @@ static void explain(const struct program *p) {
     const struct src_outcome *o = &p->outcome;
     if (o->error.code)
         fprintf(stderr, "reference-src: %s: %s\n  clause %s; %s\n", vms_code_name(o->error.code),
-                o->error.message, o->error.clause ? o->error.clause : "-", where_is_it(o->owner));
+                o->error.message, o->error.clause ? o->error.clause : "-", where_is_it(o));
     else if (!p->options.quiet)
-        fprintf(stderr, "reference-src: %s; %s\n", src_state_name(o->state), where_is_it(o->owner));
+        fprintf(stderr, "reference-src: %s; %s\n", src_state_name(o->state), where_is_it(o));
 }
 
 /* [VDEV-15] */
 static void explain_lost(const struct program *p) {
     const struct vms_error *lost = p->vfio ? src_vfio_lost(p->vfio) : NULL;
-    if (lost && lost->code && p->outcome.owner == SRC_OWNER_OURS)
+    if (lost && lost->code && p->outcome.owner == SRC_OWNER_OURS && !p->outcome.stands)
         fprintf(stderr, "reference-src: %s: %s; the guest runs without it\n",
                 vms_code_name(lost->code), lost->message);
 }

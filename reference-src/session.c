@@ -335,9 +335,13 @@ void src_session_run(struct src_session *s, struct src_outcome *out) {
     publish(s);
     src_release_waiting(s);
     enum vms_code reason = src_engine_reason(s->engine);
-    *out = (struct src_outcome){s->state, s->owner, s->error};
+    bool stands = s->owner == SRC_OWNER_OURS && !src_engine_may_run(s->engine);
+    *out = (struct src_outcome){s->state, s->owner, s->error, stands};
     if (s->state == SRC_COMPLETED)
         out->error = (struct vms_error){0};
+    else if (stands) /* [ENG-30] worse than what led to it */
+        (void)vms_error_set(&out->error, VMS_E_SRC_LOCKS, "taking back, after %s",
+                            vms_code_name(s->error.code));
     else if (s->owner == SRC_OWNER_UNKNOWN)
         (void)vms_error_set(&out->error, VMS_E_HANDOVER_IN_DOUBT, NULL);
     else if (reason && (!s->error.code || reason == VMS_E_SRC_CANCELLED))

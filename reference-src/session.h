@@ -38,6 +38,7 @@ struct src_outcome {
     enum src_state state;
     enum src_owner owner;
     struct vms_error error; /* the first failure; code VMS_OK: none */
+    bool stands;            /* ours, and without its locks it does not run: SRC_LOCKS (ENG-30) */
 };
 
 /** NULL and *err: NO_MEMORY, or what the wire or the tracker said. */

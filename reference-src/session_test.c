@@ -225,6 +225,20 @@ Test(session, refused_after_the_end, .timeout = 300) {
     finish(&r, SRC_FAILED, SRC_OWNER_OURS);
 }
 
+/* [ENG-30] Somebody else has the locks: the guest stands, until it is given up. */
+Test(session, locks_are_not_to_be_had, .timeout = 300) {
+    static struct run r;
+    prepare(&r);
+    r.guest.no_locks = true;
+    begin(&r);
+    wait_for_end(&r);
+    test_say(&r.peer, 0, SHUT_1, sizeof SHUT_1);
+    while (!order_ok(&r, "{\"order\": \"resolve\", \"as\": \"theirs\"}"))
+        (void)usleep(1000); /* refused before it stands */
+    finish(&r, SRC_FAILED, SRC_OWNER_THEIRS);
+    cr_expect_not(r.out.stands);
+}
+
 /* [SRC-3] A cut there leaves both in the dark: only an order decides. */
 static void doubt(const char *resolve, enum src_state state, enum src_owner owner) {
     static struct run r;

@@ -68,29 +68,70 @@ void src_complete(struct src_engine *e) {
     finish(e);
 }
 
-/* [ENG-11] The guest does not run without its locks; the operator may have them tried again. */
+/* ---- the locks, on the way back ---- */
+
+/* [ENG-30] Whoever has them may be about to go, or runs the guest: tried again, and not for ever.
+ */
+static enum vms_code not_taken(struct src_engine *e, uint64_t why, struct vms_error *err) {
+    e->locks = SRC_LOCKS_GIVEN;
+    if (++e->locks_tries < SRC_LOCKS_TRIES) {
+        src_arm(e, SRC_TIMER_LOCKS, UINT64_C(1000000000) << (e->locks_tries - 1));
+    } else {
+        e->reason = VMS_E_SRC_LOCKS;
+        finish(e);
+    }
+    (void)src_do(e, SRC_DO_TELL);
+    return vms_error_set(err, VMS_E_SRC_LOCKS, "taking back: %s",
+                         vms_code_name((enum vms_code)why));
+}
+
+/* Between two tries, and not over. */
+static bool stands(const struct src_engine *e) {
+    return e->owner == SRC_OWNER_OURS && e->locks == SRC_LOCKS_GIVEN && !e->finished;
+}
+
+/* [ENG-11] The guest does not run without its locks. */
 enum vms_code src_end_locks(struct src_engine *e, const struct src_event *ev,
                             struct vms_error *err) {
     if (e->locks_answers && --e->locks_answers)
         return VMS_OK; /* of the giving up, that came too late */
     if (e->locks != SRC_LOCKS_TAKING)
         return VMS_OK;
-    if (ev->value) {
-        e->locks = SRC_LOCKS_GIVEN;
-        (void)src_do(e, SRC_DO_TELL);
-        return vms_error_set(err, VMS_E_SRC_LOCKS, "taking back: %s",
-                             vms_code_name((enum vms_code)ev->value));
-    }
+    if (ev->value)
+        return not_taken(e, ev->value, err);
     e->locks = SRC_LOCKS_HELD;
     run_again(e);
     return VMS_OK;
 }
 
-enum vms_code src_end_resolve(struct src_engine *e, const struct src_event *ev,
-                              struct vms_error *err) {
-    (void)ev, (void)err;
-    if (e->owner == SRC_OWNER_OURS && e->locks == SRC_LOCKS_GIVEN)
+enum vms_code src_end_timer(struct src_engine *e, const struct src_event *ev,
+                            struct vms_error *err) {
+    (void)err;
+    if (ev->value == SRC_TIMER_LOCKS && stands(e))
         take_locks(e);
+    return VMS_OK;
+}
+
+enum vms_code src_end_ours(struct src_engine *e, const struct src_event *ev,
+                           struct vms_error *err) {
+    (void)ev, (void)err;
+    if (!stands(e))
+        return VMS_OK;
+    e->locks_tries = 0;
+    src_disarm(e, SRC_TIMER_LOCKS);
+    take_locks(e);
+    return VMS_OK;
+}
+
+/* [ENG-30] It runs where the locks are: nothing is kept here for it. */
+enum vms_code src_end_theirs(struct src_engine *e, const struct src_event *ev,
+                             struct vms_error *err) {
+    (void)ev;
+    if (!stands(e))
+        return vms_error_set(err, VMS_E_SRC_ORDER, "the guest runs here, or is lost");
+    e->owner = SRC_OWNER_THEIRS;
+    src_disarm(e, SRC_TIMER_LOCKS);
+    finish(e);
     return VMS_OK;
 }
 

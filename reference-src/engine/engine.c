@@ -23,9 +23,13 @@ static enum vms_code late(struct src_engine *e, const struct src_event *ev, stru
 #define LATE(a, b, c) E(a) = late, E(b) = late, E(c) = late
 #define LATE_SIGNALS  LATE(REQUEST, GRANT, TIMER), LATE(STOPPED, PENDING, SAVED)
 #define OVER                                                                                       \
-    LATE_SIGNALS, LATE(CUT, RECONNECTED, ERROR), LATE(GIVE_UP, CONNECTED, SETUP_SENT),             \
-    LATE(FINAL_SENT, DEVICES_SENT, COMMIT_SENT), LATE(PAGES_SENT, READY, RUNNING),                 \
-    LATE(NOT_STARTED, SHUT, ABORT), LATE(BITMAPS, RESUME_ACK, WRITTEN), E(WRITE_FAILED) = late
+    LATE(REQUEST, GRANT, STOPPED), LATE(PENDING, SAVED, GIVE_UP), LATE(CUT, RECONNECTED, ERROR),   \
+    LATE(CONNECTED, SETUP_SENT, FINAL_SENT), LATE(DEVICES_SENT, COMMIT_SENT, PAGES_SENT),          \
+    LATE(READY, RUNNING, SHUT),                                                                    \
+    LATE(NOT_STARTED, ABORT, BITMAPS), LATE(RESUME_ACK, WRITTEN, WRITE_FAILED)
+#define BACK                                                                                       \
+    OVER, E(LOCKS) = src_end_locks, E(CANCEL) = late, E(TIMER) = src_end_timer,                    \
+    E(RESOLVE_OURS) = src_end_ours, E(RESOLVE_THEIRS) = src_end_theirs
 
 static src_step_fn *const TABLE[SRC_STATE_COUNT][SRC_EVENT_COUNT] = {
     [SRC_IDLE] = {
@@ -107,13 +111,11 @@ static src_step_fn *const TABLE[SRC_STATE_COUNT][SRC_EVENT_COUNT] = {
         E(READY) = src_post_refused, E(WRITTEN) = src_post_written,
         E(WRITE_FAILED) = src_post_written,
     },
-    [SRC_COMPLETED] = {OVER, E(LOCKS) = late, E(CANCEL) = src_too_late, E(RESOLVE_THEIRS) = late},
-    [SRC_FAILED] = {
-        OVER, E(LOCKS) = src_end_locks, E(CANCEL) = late, E(RESOLVE_OURS) = src_end_resolve,
+    [SRC_COMPLETED] = {
+        OVER, LATE(LOCKS, TIMER, RESOLVE_THEIRS), E(CANCEL) = src_too_late,
     },
-    [SRC_CANCELLED] = {
-        OVER, E(LOCKS) = src_end_locks, E(CANCEL) = late, E(RESOLVE_OURS) = src_end_resolve,
-    },
+    [SRC_FAILED] = {BACK},
+    [SRC_CANCELLED] = {BACK},
 };
 /* clang-format on */
 

@@ -84,6 +84,7 @@ enum src_timer {
     SRC_TIMER_SETTLE, /* RUNNING or SHUT has not come in time */
     SRC_TIMER_TICK,   /* bandwidth, throttle, a stalled device */
     SRC_TIMER_LIMIT,  /* limit_ns is over */
+    SRC_TIMER_LOCKS,  /* the locks could not be taken back: once more */
     SRC_TIMER_COUNT,
 };
 
@@ -128,8 +129,10 @@ enum src_action_kind {
     SRC_DO_ARM,         /* .timer, .value nanoseconds from now; again: replaces */
     SRC_DO_DISARM,      /* .timer */
     SRC_DO_ABORT,       /* tell the peer: .value = enum vms_code */
-    SRC_DO_TELL,        /* IN_DOUBT, PAUSED: tell the operator what is known and what to do */
-    SRC_DO_FINISH,      /* the migration is over: state COMPLETED, FAILED or CANCELLED */
+    SRC_DO_TELL,        /* IN_DOUBT, PAUSED, or the locks are not to be had: tell the operator what
+                           is known and what to do */
+    SRC_DO_FINISH,      /* the migration is over: state COMPLETED, FAILED or CANCELLED; a guest that
+                           is ours runs, or stands without its locks: src_engine_may_run() */
     SRC_ACTION_COUNT,
 };
 

@@ -40,6 +40,7 @@ static void make_key(struct world *w) {
         (uint8_t)e->handover.journal,
         (uint8_t)e->locks,
         (uint8_t)e->locks_answers,
+        (uint8_t)e->locks_tries,
         (uint8_t)e->way_back,
         (uint8_t)e->owner,
         e->reason != VMS_OK,
@@ -87,6 +88,8 @@ static void normalize(struct src_engine *e) {
     e->reason = e->reason ? VMS_E_IO : VMS_OK;
     if (e->attempts && e->attempts < 6) /* of eight the last count */
         e->attempts = 6;
+    if (e->locks_tries && e->locks_tries < SRC_LOCKS_TRIES - 1) /* and of these */
+        e->locks_tries = SRC_LOCKS_TRIES - 1;
     if (e->state < SRC_COMMITTED)
         return;
     e->wanted[0] = e->granted[0] = e->asked[0] = e->acks_missing = e->attempts = e->awaited = 0;
@@ -140,7 +143,9 @@ static void check_actions(struct world *w, const struct src_actions *out) {
             w->finishes++;
             cr_assert_eq(w->finishes, 1); /* [ENG-10] */
             cr_assert_geq(e->state, SRC_COMPLETED);
-            cr_assert(e->owner != SRC_OWNER_OURS || w->runs, "ours, and it does not run");
+            cr_assert(e->owner != SRC_OWNER_OURS || w->runs ||
+                          (e->locks == SRC_LOCKS_GIVEN && e->reason), /* [ENG-30] */
+                      "ours, and it does not run");
             break;
         default: break;
         }
@@ -184,9 +189,9 @@ static void try_event(uint32_t from, const struct src_event *ev) {
 /* So many kinds of the event make a difference. */
 static uint64_t kinds_of(int k) {
     switch (k) {
+    case SRC_EV_TIMER: return SRC_TIMER_COUNT;
     case SRC_EV_PENDING:
-    case SRC_EV_READY:
-    case SRC_EV_TIMER: return 4;
+    case SRC_EV_READY: return 4;
     case SRC_EV_REQUEST:
     case SRC_EV_GRANT:
     case SRC_EV_RUNNING: return 3;

@@ -26,6 +26,10 @@ enum src_locks {
     SRC_LOCKS_TAKING,
 };
 
+enum {
+    SRC_LOCKS_TRIES = 6, /* 1, 2, 4, 8 and 16 s apart (ENG-30) */
+};
+
 /** A plain value: copying it copies the machine. */
 struct src_engine {
     struct src_config config;
@@ -62,6 +66,7 @@ struct src_engine {
     struct vms_handover handover;
     enum src_locks locks;
     unsigned locks_answers;  /* LOCKS events still to come */
+    unsigned locks_tries;    /* to take them back, that failed since the last order */
     enum src_state way_back; /* WRITING: where to instead of COMMIT; SRC_COMMITTED: on */
     bool stopped;            /* the guest was told to stop, and not to run again */
     bool connected;          /* was, once */
@@ -97,7 +102,8 @@ void src_go_back(struct src_engine *e, enum src_state end, enum vms_code code);
 void src_complete(struct src_engine *e);
 void src_lost(struct src_engine *e, enum vms_code code);
 src_step_fn src_cancel, src_fail_error, src_fail_abort, src_fail_cut, src_fail_refused;
-src_step_fn src_fail_give_up, src_end_locks, src_end_resolve, src_begin_cancel;
+src_step_fn src_fail_give_up, src_end_locks, src_end_timer, src_end_ours, src_end_theirs;
+src_step_fn src_begin_cancel;
 
 /* ---- setup.c ---- */
 src_step_fn src_begin, src_connected, src_setup_sent, src_start_postcopy, src_cut_early;

@@ -265,6 +265,76 @@ Test(source_engine, no_guest_without_locks) {
     cr_assert(has(SRC_DO_RUN_GUEST) && has(SRC_DO_FINISH));
 }
 
+/* Went back from READY, and its locks were given up and are not to be had: the first try failed. */
+static void stand(void) {
+    struct src_config c = config(false);
+    c.postcopy = false;
+    begin(&c);
+    to_switchover();
+    (void)tell(SRC_EV_DEVICES_SENT, 0);
+    (void)tell(SRC_EV_LOCKS, 0);
+    cr_assert_eq(e.state, SRC_COMMITTED);
+    (void)tell(SRC_EV_SHUT, 1);
+    forget();
+    cr_assert_eq(tell(SRC_EV_LOCKS, VMS_E_VM_LOCK), VMS_E_SRC_LOCKS);
+    cr_assert_eq(e.state, SRC_FAILED);
+}
+
+/* The try that was waited for; it fails. */
+static void try_again(uint64_t seconds) {
+    cr_assert(action(SRC_DO_ARM)->timer == SRC_TIMER_LOCKS);
+    cr_assert_eq(action(SRC_DO_ARM)->value, seconds * 1000 * 1000 * 1000);
+    (void)tell(SRC_EV_TIMER, SRC_TIMER_LOCKS);
+    cr_assert_eq(action(SRC_DO_LOCKS)->value, 1);
+    cr_assert_eq(tell(SRC_EV_LOCKS, VMS_E_VM_LOCK), VMS_E_SRC_LOCKS);
+    cr_assert(has(SRC_DO_TELL) && !src_engine_may_run(&e));
+}
+
+/* [ENG-30] Not for ever, and nothing runs without its locks. */
+Test(source_engine, locks_that_never_come_back) {
+    stand();
+    for (uint64_t s = 1; s <= 16; s *= 2) {
+        cr_assert_not(has(SRC_DO_FINISH));
+        try_again(s);
+    }
+    cr_assert_str_eq(said, "TELL LOCKS TELL LOCKS TELL LOCKS TELL LOCKS TELL LOCKS FINISH TELL ");
+    cr_assert_eq(src_engine_reason(&e), VMS_E_SRC_LOCKS);
+    cr_assert(src_engine_owner(&e) == SRC_OWNER_OURS && !src_engine_may_run(&e));
+    (void)tell(SRC_EV_TIMER, SRC_TIMER_LOCKS);
+    (void)tell(SRC_EV_RESOLVE_OURS, 0);
+    cr_assert_eq(out.count, 0, "it is over");
+    cr_assert_eq(tell(SRC_EV_RESOLVE_THEIRS, 0), VMS_E_SRC_ORDER);
+}
+
+/* [ENG-30] An order begins anew; the guest runs as soon as it has them. */
+Test(source_engine, locks_by_order) {
+    stand();
+    for (uint64_t s = 1; s <= 8; s *= 2)
+        try_again(s);
+    (void)tell(SRC_EV_RESOLVE_OURS, 0);
+    cr_assert_eq(tell(SRC_EV_RESOLVE_THEIRS, 0), VMS_E_SRC_ORDER, "they are being tried");
+    (void)tell(SRC_EV_LOCKS, VMS_E_VM_LOCK);
+    try_again(1);
+    cr_assert_eq(action(SRC_DO_ARM)->value, UINT64_C(2000000000));
+    (void)tell(SRC_EV_TIMER, SRC_TIMER_TICK); /* another one */
+    cr_assert_eq(out.count, 0);
+    (void)tell(SRC_EV_TIMER, SRC_TIMER_LOCKS);
+    cr_assert_eq(tell(SRC_EV_LOCKS, 0), VMS_OK);
+    cr_assert(has(SRC_DO_RUN_GUEST) && has(SRC_DO_FINISH) && src_engine_may_run(&e));
+    cr_assert_eq(src_engine_reason(&e), VMS_E_SRC_REFUSED, "the first one");
+    cr_assert_eq(tell(SRC_EV_RESOLVE_THEIRS, 0), VMS_E_SRC_ORDER, "it runs");
+}
+
+/* [ENG-30] */
+Test(source_engine, guest_that_is_given_up) {
+    stand();
+    cr_assert_eq(tell(SRC_EV_RESOLVE_THEIRS, 0), VMS_OK);
+    cr_assert(has(SRC_DO_FINISH) && !has(SRC_DO_RUN_GUEST));
+    cr_assert_eq(src_engine_owner(&e), SRC_OWNER_THEIRS);
+    (void)tell(SRC_EV_TIMER, SRC_TIMER_LOCKS);
+    cr_assert_eq(out.count, 0);
+}
+
 /* ---- acknowledgement ---- */
 
 static void grant(uint32_t device, uint64_t generation) {

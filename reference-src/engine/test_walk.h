@@ -93,8 +93,8 @@ static inline void walk_answer(struct walk *w, const struct src_action *a) {
     case SRC_DO_ASK_BITMAPS: walk_say(w, SRC_EV_BITMAPS, 0, 0, 0); break;
     case SRC_DO_SEND_RESUME: walk_say(w, SRC_EV_RESUME_ACK, 0, 0, 0); break;
     case SRC_DO_ARM:
-        if (a->timer == SRC_TIMER_TICK)
-            walk_say(w, SRC_EV_TIMER, 0, 0, SRC_TIMER_TICK);
+        if (a->timer == SRC_TIMER_TICK || a->timer == SRC_TIMER_LOCKS)
+            walk_say(w, SRC_EV_TIMER, 0, 0, a->timer);
         break;
     default: break;
     }
