@@ -19,12 +19,16 @@ static void run(struct world *w) {
         return;
     }
     d->locks = true;
+    if (!dst_engine_run(&d->qevm))
+        broken(w, "RUN of a destination that has failed");
     destination_runs(w, d->listening);
     if (!d->listening)
         qevm_say(w, spread(w, 10, 22), DST_EV_CHANNELS_DONE);
 }
 
 static void shut(struct world *w, uint64_t value) {
+    if (value && w->dst.started) /* [DST-23] */
+        broken(w, "a guest that has run is handed back");
     if (w->dst.qevm.return_path)
         reply(w, MSG_SHUT, 0, 0, value);
     w->dst.finished = true;
@@ -67,6 +71,8 @@ void qevm_event(struct world *w, enum dst_event ev) {
         trace(w, "%40sdst %s %s → %s%s%s", "", dst_state_name(from), dst_event_name(ev),
               dst_state_name(d->qevm.state), code ? ": " : "", code ? err.message : "");
     act(w, actions);
+    if (d->qevm.state == DST_FAILED && d->runs) /* [DST-23] not another word */
+        destination_crash(w);
     destination_pages(w);
 }
 

@@ -23,9 +23,10 @@ enum sim_fault {
     SIM_FAULT_CANCEL = 1 << 6,  /* the operator cancels at any time */
     SIM_FAULT_DOUBLE = 1 << 7,  /* connections are made twice */
     SIM_FAULT_LOAD = 1 << 8,    /* the destination cannot load what came */
-    SIM_FAULT_HASTY = 1 << 9,   /* who is in doubt runs its guest at once, as a stock source does */
-    SIM_FAULTS = 10,
-    SIM_FAULT_ALL = (1 << 9) - 1, /* HASTY breaks the rules: by name only */
+    SIM_FAULT_MEMORY = 1 << 9,  /* an end's program has no memory left for its next step */
+    SIM_FAULT_HASTY = 1 << 10,  /* who is in doubt runs its guest at once, as a stock source does */
+    SIM_FAULTS = 11,
+    SIM_FAULT_ALL = (1 << 10) - 1, /* HASTY breaks the rules: by name only */
 };
 /** Name of bit i. Static text. */
 const char *sim_fault_name(unsigned bit);

@@ -14,6 +14,17 @@ void source_say(struct world *w, uint64_t ns, enum src_event_kind kind, uint32_t
 
 /* ---- events ---- */
 
+/* An allocation fails: the program tells its machine of its own error, whatever that does. */
+static void no_memory(struct world *w) {
+    uint64_t ns = spread(w, 8, 24);
+    if (chance(w, 50))
+        source_say(w, ns, SRC_EV_ERROR, 0, 0, VMS_E_NO_MEMORY);
+    else if (w->config.native)
+        native_say(w, ns, DST_NEV_ERROR, 0, 0, VMS_E_NO_MEMORY);
+    else
+        qevm_say(w, ns, DST_EV_ERROR);
+}
+
 /* Faults of their own come at any time; these come when it matters. */
 static void faults(struct world *w) {
     unsigned f = w->config.faults;
@@ -25,6 +36,8 @@ static void faults(struct world *w) {
         (void)later(w, spread(w, 8, 24), IT_CRASH, chance(w, 50) ? SRC : DST);
     if (f & SIM_FAULT_CANCEL && chance(w, 2))
         source_say(w, spread(w, 8, 23), SRC_EV_CANCEL, 0, 0, 0);
+    if (f & SIM_FAULT_MEMORY && chance(w, 1))
+        no_memory(w);
 }
 
 /* [ENG-25] What lets the source out of its doubt. */

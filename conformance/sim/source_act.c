@@ -72,6 +72,10 @@ void source_runs(struct world *w) {
         broken(w, "the source runs the guest that the destination has run");
     if (!w->src.locks && w->config.plant != SIM_PLANT_RESUME) /* [ENG-11] */
         broken(w, "the guest runs without its locks");
+    bool starts_old = w->config.native && w->src.journal.kind == VMS_JOURNAL_COMMITTED &&
+                      w->dst.journal.kind != VMS_JOURNAL_NOT_STARTED;
+    if (starts_old) /* [HND-9] a restart would send COMMIT */
+        broken(w, "the guest runs on, and the journal says COMMITTED");
     w->src.runs = true;
     w->src.wrote = w->now;
     for (uint32_t d = 1; d < w->device_count; d++)
@@ -172,7 +176,7 @@ static void finish(struct world *w) {
         broken(w, "FINISH twice");
     s->finished = true;
     bool ours = src_engine_owner(&s->engine) == SRC_OWNER_OURS;
-    if (ours && !s->runs) /* [SRC-2] [ENG-10] */
+    if (ours && !s->runs && (s->locks || !w->dst.locks)) /* [SRC-2] [ENG-10] [ENG-30] */
         broken(w, "over, and the guest that is ours does not run");
     if (s->throttle)
         broken(w, "over, and the guest is throttled");

@@ -131,8 +131,9 @@ void trace(struct world *w, const char *format, ...) {
 }
 
 const char *sim_fault_name(unsigned i) {
-    static const char *const names[SIM_FAULTS] = {"cut",   "loss",   "crash",  "freeze", "journal",
-                                                  "locks", "cancel", "double", "load",   "hasty"};
+    static const char *const names[SIM_FAULTS] = {"cut",     "loss",   "crash",  "freeze",
+                                                  "journal", "locks",  "cancel", "double",
+                                                  "load",    "memory", "hasty"};
     return i < SIM_FAULTS ? names[i] : "?";
 }
 
