@@ -127,14 +127,6 @@ static void set_up_queues(struct vduse *card) {
     }
 }
 
-/** How long the kernel waits for an answer: 30 s, if nobody says otherwise. */
-static void limit_patience(const struct vduse *card) {
-    char path[128];
-    (void)snprintf(path, sizeof path, "/sys/class/vduse/%s/msg_timeout", card->name);
-    FILE *file = fopen(path, "we");
-    cr_assert(file && fputs("1", file) >= 0 && fclose(file) == 0, "%s", path);
-}
-
 struct vduse *vduse_new(void) {
     static unsigned count;
     struct vduse *card = calloc(1, sizeof *card);
@@ -148,7 +140,6 @@ struct vduse *vduse_new(void) {
     card->fd = open(file, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     cr_assert_geq(card->fd, 0, "%s", file);
     set_up_queues(card);
-    limit_patience(card);
     card->stop = eventfd(0, EFD_CLOEXEC);
     card->running = pthread_create(&card->thread, NULL, serve, card) == 0;
     cr_assert(card->running);
@@ -165,7 +156,17 @@ void vduse_refuse(struct vduse *card, bool on) {
     card->refuse = on;
 }
 
+/** How long the kernel waits for an answer; 30 s is what a card that lives on a busy machine needs.
+ */
+static void limit_patience(const struct vduse *card) {
+    char path[128];
+    (void)snprintf(path, sizeof path, "/sys/class/vduse/%s/msg_timeout", card->name);
+    FILE *file = fopen(path, "we");
+    cr_assert(file && fputs("1", file) >= 0 && fclose(file) == 0, "%s", path);
+}
+
 void vduse_die(struct vduse *card) {
+    limit_patience(card);
     end_thread(card);
     (void)close(card->fd);
     card->fd = -1;
