@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-dst/native_internal.h"
 #include <string.h>
+#include <time.h>
 
 /* The link of the session, and those of inquiries about it. */
 
@@ -152,8 +153,13 @@ static void *asker(void *arg) {
             dn_post(s, DST_NEV_RECONNECTED, 0, 0);
             return NULL;
         }
-        if (code != VMS_E_TIMEOUT && code != VMS_E_PEER_CLOSED)
+        if (code == VMS_E_TIMEOUT || code == VMS_E_PEER_CLOSED)
+            continue;
+        /* [HND-12] no descriptor or memory now: later perhaps; an only connection comes once */
+        if (vms_listener_is_single(s->config.listener))
             break;
+        const struct timespec moment = {.tv_nsec = 100000000};
+        (void)nanosleep(&moment, NULL);
     }
     if (goes_on(s)) {
         dn_note(s, "no more inquiries can be taken: %.200s", err.message);

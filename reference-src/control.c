@@ -11,6 +11,7 @@
 
 enum {
     LINE_MAX_BYTES = 8192,
+    AGAIN_MS = 100, /* after a client that could not be taken */
 };
 
 struct src_control {
@@ -62,11 +63,20 @@ static void serve(struct src_control *c, struct vms_channel *io) {
     }
 }
 
+/* One that fails is not the last: who is in doubt waits for an order, however long. */
+static bool next_client(struct src_control *c, struct vms_channel **io) {
+    struct vms_error err;
+    while (vms_listener_accept(c->listener, -1, io, &err) != VMS_OK)
+        if (vms_listener_is_single(c->listener) ||
+            vms_wait_fd(-1, 0, vms_deadline_in(AGAIN_MS), c->cancel, NULL) != VMS_WAIT_TIMEOUT)
+            return false;
+    return true;
+}
+
 static void *orders_thread(void *ctx) {
     struct src_control *c = ctx;
     struct vms_channel *io;
-    struct vms_error err;
-    while (vms_listener_accept(c->listener, -1, &io, &err) == VMS_OK) {
+    while (next_client(c, &io)) {
         serve(c, io);
         (void)vms_channel_close(io, NULL);
     }

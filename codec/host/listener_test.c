@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/channel_test_util.h"
 
+#include <sys/resource.h>
 #include <sys/un.h>
 
 Test(listener, many_connections) {
@@ -216,4 +217,26 @@ Test(listener, failures) {
     uri = uri_of("unix:/nonexistent/socket");
     FAILS(vms_listener_open(&uri, NULL, &listener, &err), VMS_E_CONNECT, "No such file");
     vms_listener_close(NULL);
+}
+
+/* [HOST-18] No descriptor for it: it waits in the queue, and is taken when there is one. */
+Test(listener, no_descriptor_left) {
+    struct vms_channel *client, *server;
+    struct vms_listener *listener = NULL;
+    struct vms_uri uri = uri_in_dir("unix:", "socket", "");
+    struct rlimit limit, none;
+    OK(vms_listener_open(&uri, NULL, &listener, &err));
+    OK(vms_channel_connect(&uri, NULL, &client, &err));
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (dup(0) < 4) { /* poll() takes so many, and all of them are open */
+    }
+    none = (struct rlimit){.rlim_cur = 4, .rlim_max = limit.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    FAILS(vms_listener_accept(listener, 0, &server, &err), VMS_E_TIMEOUT, "accept");
+    FAILS(vms_listener_accept(listener, 120, &server, &err), VMS_E_TIMEOUT, "accept");
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    OK(vms_listener_accept(listener, PATIENCE_MS, &server, &err));
+    OK(vms_channel_close(client, &err));
+    OK(vms_channel_close(server, &err));
+    vms_listener_close(listener);
 }

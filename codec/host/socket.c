@@ -288,6 +288,15 @@ static bool try_again(int errnum) {
     return errnum == EAGAIN || errnum == EINTR || errnum == ECONNABORTED || errnum == EPROTO;
 }
 
+enum {
+    NONE_LEFT_MS = 50, /* until it is tried again */
+};
+
+/* [HOST-18] No descriptor or memory for it now: it stays in the queue. */
+static bool none_left(int errnum) {
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOBUFS || errnum == ENOMEM;
+}
+
 enum vms_code vms_socket_accept(int listening, const char *name, vms_deadline deadline,
                                 const struct vms_cancel *cancel, const struct vms_cancel *wake,
                                 int *fd, struct vms_error *err) {
@@ -298,7 +307,12 @@ enum vms_code vms_socket_accept(int listening, const char *name, vms_deadline de
         *fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (*fd >= 0)
             return VMS_OK;
-        if (!try_again(errno))
+        if (none_left(errno)) {
+            wait = vms_wait_fd(-1, 0, vms_deadline_in(NONE_LEFT_MS), cancel, wake);
+            if (wait != VMS_WAIT_TIMEOUT || vms_deadline_left(deadline) == 0)
+                return not_ready(err, name, "accept", wait);
+        } else if (!try_again(errno)) {
             return fail(err, name, "accept", errno);
+        }
     }
 }
