@@ -18,6 +18,7 @@ struct facts {
     bool ran;   /* it was announced there */
     char owner[16];
     char journals[2][16];
+    bool no_files; /* the fault: descriptors */
 };
 
 typedef const char *oracle(const struct facts *f);
@@ -112,6 +113,8 @@ static const char *lost(const struct facts *f) {
         return NULL;
     if (p->kind == FAULT_KILL_DESTINATION)
         return there ? NULL : "the destination never had it, and the source does not have it";
+    if (f->no_files && p->postcopy) /* for longer than who has the guest was told to wait */
+        return both_say(f, "lost") ? NULL : "the guest is lost, and nobody says so";
     if (p->kind != FAULT_KILL_SOURCE)
         return "the guest is lost, and nobody died";
     if (p->postcopy)
@@ -149,15 +152,27 @@ static const char *leftover(const struct facts *f) {
 static oracle *const ORACLES[] = {ended, vm,       crash,     two,  said,  reason,
                                   doubt, journals, cancelled, lost, owner, leftover};
 
+/* Who ends while no descriptor is left writes no report; what it says is the same. */
+static void collect_said(struct fault_rig *r, struct facts *f, bool src, bool dst) {
+    f->no_files = r->plan->kind == FAULT_FILES_SOURCE || r->plan->kind == FAULT_FILES_DESTINATION;
+    if (f->no_files && !src && fault_says(r, &r->src, "the guest is here, as before"))
+        (void)snprintf(f->owner, sizeof f->owner, "ours");
+    else if (f->no_files && !src && fault_says(r, &r->src, "the guest is the destination's"))
+        (void)snprintf(f->owner, sizeof f->owner, "theirs");
+    if (f->no_files && !dst)
+        f->moved = fault_says(r, &r->dst, "pages are right");
+}
+
 static void collect(struct fault_rig *r, struct facts *f) {
     char session[33];
     json_t *src = fault_report(r, &r->src), *dst = fault_report(r, &r->dst);
     const char *o = json_string_value(json_object_get(src, "owner"));
     json_t *check = json_object_get(dst, "check");
     (void)snprintf(f->owner, sizeof f->owner, "%s", o ? o : "");
-    f->ours = strcmp(f->owner, "ours") == 0 && !r->src.killed;
     f->moved = json_is_true(json_object_get(check, "good")) &&
                json_integer_value(json_object_get(check, "twice")) == 0;
+    collect_said(r, f, src != NULL, dst != NULL);
+    f->ours = strcmp(f->owner, "ours") == 0 && !r->src.killed;
     f->ran = fault_announced(r);
     for (int i = 0; i < 2; i++)
         (void)fault_journal(r, i, f->journals[i], session);

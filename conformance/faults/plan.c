@@ -20,9 +20,9 @@ static bool one_in(uint64_t *state, unsigned n) {
 
 const char *fault_kind_name(enum fault_kind kind) {
     static const char *const names[FAULT_KINDS] = {
-        "none",           "kill-source", "kill-destination", "kill-both", "cut",
-        "cuts",           "stop-source", "stop-destination", "mute",      "disk-full-source",
-        "disk-full-dest", "cancel",
+        "none",           "kill-source", "kill-destination", "kill-both",     "cut",
+        "cuts",           "stop-source", "stop-destination", "mute",          "disk-full-source",
+        "disk-full-dest", "cancel",      "no-files-source",  "no-files-dest",
     };
     return (unsigned)kind < FAULT_KINDS ? names[kind] : "?";
 }

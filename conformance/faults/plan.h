@@ -26,7 +26,9 @@ enum fault_kind {
     FAULT_MUTE,        /* the destination stops for good: it never answers */
     FAULT_FULL_SOURCE, /* no space is left for the journal */
     FAULT_FULL_DESTINATION,
-    FAULT_CANCEL, /* by order */
+    FAULT_CANCEL,       /* by order */
+    FAULT_FILES_SOURCE, /* no descriptors are left for a second, and every connection is closed */
+    FAULT_FILES_DESTINATION,
     FAULT_KINDS,
 };
 

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /*
  * How a phase is reached, as a table of steps, and what is done there. The tap holds a direction so
@@ -13,6 +14,7 @@
 enum {
     REACH_MS = 20000,
     EXTRA_MS = 1000, /* for the extra bytes: there may be no more */
+    STANDARD_FILES = 4,
 };
 
 enum step {
@@ -212,6 +214,24 @@ static void stop(struct fault_process *p, unsigned ms) {
         fault_moment();
 }
 
+/* What is open stays open; nothing more can be opened, connected or accepted (EMFILE). poll() takes
+ * no more descriptors than the limit, either, so that is not 0. */
+static void limit_files(struct fault_process *p, bool none) {
+    struct rlimit limit;
+    if (!p->pid || prlimit(p->pid, RLIMIT_NOFILE, NULL, &limit))
+        return;
+    limit.rlim_cur = none ? STANDARD_FILES : limit.rlim_max;
+    (void)prlimit(p->pid, RLIMIT_NOFILE, &limit, NULL);
+}
+
+static void no_files(struct fault_rig *r, struct fault_process *p) {
+    limit_files(p, true);
+    vms_tap_cut(r->tap);
+    unsigned ms = 500 + r->plan->stop_ms % 1000; /* less than an end waits for the other */
+    for (int64_t until = fault_now_ms() + ms; fault_now_ms() < until;)
+        fault_moment();
+}
+
 void fault_strike(struct fault_rig *r, struct fault_result *result) {
     const struct fault_plan *p = r->plan;
     switch (p->kind) {
@@ -232,6 +252,8 @@ void fault_strike(struct fault_rig *r, struct fault_result *result) {
     case FAULT_FULL_SOURCE: (void)fault_fill(r, 0, true); break;
     case FAULT_FULL_DESTINATION: (void)fault_fill(r, 1, true); break;
     case FAULT_CANCEL: fault_order(r, "{\"order\": \"cancel\"}\n", result->answer); break;
+    case FAULT_FILES_SOURCE: no_files(r, &r->src); break;
+    case FAULT_FILES_DESTINATION: no_files(r, &r->dst); break;
     case FAULT_NONE:
     case FAULT_KINDS: break;
     }
@@ -239,6 +261,8 @@ void fault_strike(struct fault_rig *r, struct fault_result *result) {
 
 void fault_release(struct fault_rig *r) {
     vms_tap_hold(r->tap, false, false);
+    limit_files(&r->src, false);
+    limit_files(&r->dst, false);
     fault_signal(&r->src, SIGCONT);
     if (r->plan->kind != FAULT_MUTE)
         fault_signal(&r->dst, SIGCONT);
