@@ -60,8 +60,8 @@ enum vms_code vms_error_set(struct vms_error *err, enum vms_code code, const cha
         va_start(args, fmt);
         (void)vsnprintf(at + 2, left - 2, fmt, args);
         va_end(args);
+        make_printable(at + 2);
     }
-    make_printable(err->message);
     return code;
 }
 

@@ -12,10 +12,13 @@ enum {
     WINDOW_LOG_MAX = 23, /* PACK-8 */
 };
 
+/* A context is made in its room when it is first wanted: most go one way only, some none. */
 struct vms_zstd {
     int level_max;
     size_t unpacked_max;
-    ZSTD_CCtx *cctx; /* NULL: decompression only */
+    void *cctx_room, *dctx_room;
+    size_t cctx_len, dctx_len; /* cctx_len 0: decompression only */
+    ZSTD_CCtx *cctx;
     ZSTD_DCtx *dctx;
 };
 
@@ -73,12 +76,11 @@ static struct vms_zstd *lay_out(struct vms_arena *arena, const struct vms_zstd_c
         return NULL;
     *zstd = (struct vms_zstd){.level_max = config->level_max,
                               .unpacked_max = config->unpacked_max,
-                              .cctx = cctx_len ? ZSTD_initStaticCCtx(cctx, cctx_len) : NULL,
-                              .dctx = ZSTD_initStaticDCtx(dctx, dctx_len)};
-    bool made = zstd->dctx && (zstd->cctx || !cctx_len);
-    if (zstd->cctx) /* a static context begins with all parameters 0, not with the defaults */
-        (void)ZSTD_CCtx_reset(zstd->cctx, ZSTD_reset_session_and_parameters);
-    return made ? zstd : NULL;
+                              .cctx_room = cctx,
+                              .dctx_room = dctx,
+                              .cctx_len = cctx_len,
+                              .dctx_len = dctx_len};
+    return zstd;
 }
 
 static bool config_ok(const struct vms_zstd_config *config) {
@@ -97,7 +99,18 @@ size_t vms_zstd_size(const struct vms_zstd_config *config) {
 struct vms_zstd *vms_zstd_init(void *mem, size_t mem_len, const struct vms_zstd_config *config) {
     struct vms_arena arena = {mem, 0};
     size_t size = vms_zstd_size(config);
-    return mem && size && mem_len >= size ? lay_out(&arena, config) : NULL;
+    bool aligned = (uintptr_t)mem % sizeof(void *) == 0; /* zstd makes no context elsewhere */
+    return mem && aligned && size && mem_len >= size ? lay_out(&arena, config) : NULL;
+}
+
+/* NULL: none was configured. */
+static ZSTD_CCtx *compressor(struct vms_zstd *zstd) {
+    if (zstd->cctx || !zstd->cctx_len)
+        return zstd->cctx;
+    zstd->cctx = ZSTD_initStaticCCtx(zstd->cctx_room, zstd->cctx_len);
+    if (zstd->cctx) /* a static context begins with all parameters 0, not with the defaults */
+        (void)ZSTD_CCtx_reset(zstd->cctx, ZSTD_reset_session_and_parameters);
+    return zstd->cctx;
 }
 
 static bool set_parameters(ZSTD_CCtx *cctx, int level, size_t size) {
@@ -118,16 +131,20 @@ static bool set_parameters(ZSTD_CCtx *cctx, int level, size_t size) {
 
 static size_t compress(void *ctx, int level, struct vms_slice in, struct vms_room out) {
     struct vms_zstd *zstd = ctx;
-    if (!zstd->cctx || level == VMS_LEVEL_NONE || level > zstd->level_max || level < LEVEL_MIN ||
-        in.len > zstd->unpacked_max || !set_parameters(zstd->cctx, level, in.len))
+    ZSTD_CCtx *cctx = compressor(zstd);
+    if (!cctx || level == VMS_LEVEL_NONE || level > zstd->level_max || level < LEVEL_MIN ||
+        in.len > zstd->unpacked_max || !set_parameters(cctx, level, in.len))
         return 0;
-    size_t n = ZSTD_compress2(zstd->cctx, out.ptr, out.len, in.ptr, in.len);
+    size_t n = ZSTD_compress2(cctx, out.ptr, out.len, in.ptr, in.len);
     return ZSTD_isError(n) ? 0 : n;
 }
 
 static bool decompress(void *ctx, struct vms_slice in, struct vms_room out) {
     struct vms_zstd *zstd = ctx;
-    return ZSTD_decompressDCtx(zstd->dctx, out.ptr, out.len, in.ptr, in.len) == out.len;
+    if (!zstd->dctx)
+        zstd->dctx = ZSTD_initStaticDCtx(zstd->dctx_room, zstd->dctx_len);
+    return zstd->dctx &&
+           ZSTD_decompressDCtx(zstd->dctx, out.ptr, out.len, in.ptr, in.len) == out.len;
 }
 
 struct vms_zip_ops vms_zstd_ops(struct vms_zstd *zstd) {
