@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "native.h"
 #include "qevm.h"
+#include "zip.h"
 
 #include <string.h>
-#include <vmstream/pack_zstd.h>
 #include <vmstream/transcode.h>
 
 /*
@@ -74,9 +74,7 @@ static void open_run(struct run *r, uint32_t kind) {
     intake.native.any_channel = intake.native.end_optional = true;
     intake.native.keys = vms_native_plain_keys(&keys);
     if (!intake_mem) {
-        struct vms_zstd_config zstd = {.unpacked_max = STREAM_MAX};
-        size_t zstd_len = vms_zstd_size(&zstd);
-        intake.zip = zip = vms_zstd_ops(vms_zstd_init(fuzz_memory(zstd_len), zstd_len, &zstd));
+        intake.zip = zip = fuzz_zip(0, STREAM_MAX);
         intake_mem = fuzz_memory(intake_len = vms_intake_size(&intake));
         struct vms_from_native_config main_channel = from; /* the largest */
         main_channel.kind = VMS_QEVM_MAIN;

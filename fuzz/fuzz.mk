@@ -11,8 +11,9 @@ FUZZ_NAMES := null qevm_main qevm_recovery qevm_return qevm_multifd qevm_preempt
 FUZZ_ENGINE :=
 # What each is linked with: replay.c, or the mutator (libFuzzer asks for it, AFL++ loads its own).
 FUZZ_MUTATOR_SRC := $(filter-out %_test.c %/engine.c,$(wildcard fuzz/mutator/*.c))
-FUZZ_COMMON := fuzz/qevm.c fuzz/native.c fuzz/nocrypto.c fuzz/seen.c fuzz/begin.c \
+FUZZ_COMMON := fuzz/qevm.c fuzz/native.c fuzz/nocrypto.c fuzz/seen.c fuzz/begin.c fuzz/once.c \
 	$(if $(FUZZ_ENGINE),$(if $(filter clang%,$(CC)),$(FUZZ_MUTATOR_SRC) fuzz/mutator/engine.c),fuzz/replay.c)
+FUZZ_ONCE := -Wl,--wrap=vms_page_ops_avx2,--wrap=vms_crc32c_x86 # see once.c
 FUZZ_PROGRAMS := $(addprefix $(BUILD)/fuzz/,$(FUZZ_NAMES))
 ifneq ($(filter clang%,$(CC)),)
 $(BUILD)/obj/%.o: CFLAGS += $(if $(FUZZ_ENGINE),-fsanitize=fuzzer-no-link)
@@ -29,7 +30,7 @@ endif
 define fuzz_program
 $(BUILD)/fuzz/$(1): $(BUILD)/obj/fuzz/$(1).o $$(call objs,$$(FUZZ_COMMON)) $(2) $$(LIBVMDESC) \
 		$$(LIBZSTD) $$(LIBVMSTREAM)
-	$$(call link,$$(HOST_LIBS) $$(FUZZ_ENGINE))
+	$$(call link,$$(FUZZ_ONCE) $$(HOST_LIBS) $$(FUZZ_ENGINE))
 endef
 FUZZ_LIBS_source_engine := $(LIBSRCENGINE)
 FUZZ_LIBS_destination_engine := $(LIBDSTENGINE)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "native.h"
 #include "nocrypto.h"
+#include "zip.h"
 
 #include "host/native_internal.h"
 
 #include <string.h>
-#include <vmstream/pack_zstd.h>
 
 /*
  * Native files behind their keys: the reader that `vmstream convert` uses, with its session,
@@ -32,10 +32,8 @@ static uint8_t octets[FILE_MAX]; /* the reader opens them in place */
 
 static void make_memory(void) {
     struct vms_intake_config config = {.native = vms_native_config_default()};
-    struct vms_zstd_config zstd = {.unpacked_max = FILE_MAX};
-    size_t zstd_len = vms_zstd_size(&zstd);
     config.native.limits.native_bulk_bytes = FILE_MAX;
-    config.zip = vms_zstd_ops(vms_zstd_init(fuzz_memory(zstd_len), zstd_len, &zstd));
+    config.zip = fuzz_zip(0, FILE_MAX);
     config.native.any_channel = true;
     config.native.keys = vms_native_reader_keys(&reader);
     reader.zstd_mem = config.zip.ctx;

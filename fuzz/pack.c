@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "fuzz.h"
+#include "zip.h"
 
 #include <string.h>
-#include <vmstream/pack_zstd.h>
 
 /*
  * A frame's packed bulk from a peer, for pages that hold something: no more is written than was
@@ -19,15 +18,12 @@ static struct vms_unpacker *unpacker;
 static struct vms_packer *packer;
 
 static void prepare(void) {
-    struct vms_zstd_config zc = {.level_max = 3, .unpacked_max = UNPACKED_MAX};
-    size_t zstd_len = vms_zstd_size(&zc);
-    struct vms_zstd *zstd = vms_zstd_init(fuzz_memory(zstd_len), zstd_len, &zc);
     struct vms_unpack_config config = {
-        .zip = vms_zstd_ops(zstd), .page_size = PAGE, .unpacked_max = UNPACKED_MAX};
+        .zip = fuzz_zip(3, UNPACKED_MAX), .page_size = PAGE, .unpacked_max = UNPACKED_MAX};
     size_t len = vms_unpacker_size(&config);
     unpacker = vms_unpacker_init(fuzz_memory(len), len, &config);
     struct vms_pack_config pc = {
-        .zip = vms_zstd_ops(zstd), .page_size = PAGE, .unpacked_max = UNPACKED_MAX};
+        .zip = config.zip, .page_size = PAGE, .unpacked_max = UNPACKED_MAX};
     len = vms_packer_size(&pc);
     packer = vms_packer_init(fuzz_memory(len), len, &pc);
     if (!unpacker || !packer)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "fuzz.h"
+#include "zip.h"
 
 #include <string.h>
-#include <vmstream/pack_zstd.h>
 
 /*
  * Sender and receiver of packed pages under a list of actions: the guest writes, batches are made
@@ -28,18 +27,15 @@ static uint64_t ticket;
 static uint32_t generation;
 
 static void open_both(bool skip_same, bool with_known) {
-    static void *memory[4];
-    static size_t zstd_len, known_len, packer_len, unpacker_len;
+    static void *memory[3];
+    static size_t known_len, packer_len, unpacker_len;
     static struct vms_zip_ops zip;
-    struct vms_zstd_config zc = {.level_max = 3, .unpacked_max = BATCH * PAGE};
     struct vms_known_config kc = {.bytes = 40000, .page_size = PAGE};
     if (!memory[0]) {
-        zstd_len = vms_zstd_size(&zc);
-        memory[0] = fuzz_memory(zstd_len);
-        zip = vms_zstd_ops(vms_zstd_init(memory[0], zstd_len, &zc));
-        memory[1] = fuzz_memory(known_len = vms_known_size(&kc));
+        zip = fuzz_zip(3, BATCH * PAGE);
+        memory[0] = fuzz_memory(known_len = vms_known_size(&kc));
     }
-    known = vms_known_init(memory[1], known_len, &kc);
+    known = vms_known_init(memory[0], known_len, &kc);
     struct vms_pack_config pc = {.zip = zip,
                                  .page_size = PAGE,
                                  .unpacked_max = BATCH * PAGE,
@@ -47,14 +43,14 @@ static void open_both(bool skip_same, bool with_known) {
                                  .channel = 1,
                                  .skip_same = skip_same};
     struct vms_unpack_config uc = {.zip = zip, .page_size = PAGE, .unpacked_max = BATCH * PAGE};
-    if (!memory[2]) {
+    if (!memory[1]) {
         pc.known = known;
-        memory[2] = fuzz_memory(packer_len = vms_packer_size(&pc));
-        memory[3] = fuzz_memory(unpacker_len = vms_unpacker_size(&uc));
+        memory[1] = fuzz_memory(packer_len = vms_packer_size(&pc));
+        memory[2] = fuzz_memory(unpacker_len = vms_unpacker_size(&uc));
         pc.known = with_known ? known : NULL;
     }
-    packer = vms_packer_init(memory[2], packer_len, &pc);
-    unpacker = vms_unpacker_init(memory[3], unpacker_len, &uc);
+    packer = vms_packer_init(memory[1], packer_len, &pc);
+    unpacker = vms_unpacker_init(memory[2], unpacker_len, &uc);
     ORACLE(packer && unpacker && known, "memory");
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "native.h"
 #include "qevm.h"
+#include "zip.h"
 
 #include <string.h>
-#include <vmstream/pack_zstd.h>
 #include <vmstream/transcode.h>
 #include <vmstream/vmdesc.h>
 
@@ -308,10 +308,8 @@ static void make_channel(struct vms_qevm_config qevm, struct vms_from_native_con
 }
 
 static void make(const struct vms_qevm_config *qevm, const struct vms_from_native_config *from) {
-    struct vms_zstd_config zstd = {.level_max = 1, .unpacked_max = UNPACKED_MAX * 2};
-    size_t zstd_len = vms_zstd_size(&zstd);
     memory.made = true;
-    memory.zip = vms_zstd_ops(vms_zstd_init(fuzz_memory(zstd_len), zstd_len, &zstd));
+    memory.zip = fuzz_zip(1, UNPACKED_MAX * 2);
     memory.vmdesc = vms_vmdesc_new();
     memory.pack = (struct vms_pack_config){
         .zip = memory.zip, .page_size = 4096, .unpacked_max = UNPACKED_MAX};
