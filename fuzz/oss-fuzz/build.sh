@@ -12,9 +12,20 @@ END
 chmod +x "$work/$name"
 PATH=$work:$PATH
 build=$work/build
+# Where they run there are no libraries but the C library: archives, or what has none goes along.
+libs=
+for lib in ssl crypto z zstd cbor jansson; do
+    file=$($CC -print-file-name="lib$lib.a")
+    if [ ! -f "$file" ]; then
+        shared=$($CC -print-file-name="lib$lib.so")
+        mkdir -p "$OUT/lib"
+        cp -L "$shared" "$OUT/lib/$(objdump -p "$shared" | awk '$1 == "SONAME" { print $2 }')"
+        file=-l$lib
+    fi
+    libs="$libs $file"
+done
 make -j"$(nproc)" CC=$name BUILD="$build" OPT=-O1 FUZZ_ENGINE="$LIB_FUZZING_ENGINE" \
-    HOST_LIBS="-Wl,-Bstatic -lssl -lcrypto -lz -lzstd -lcbor -ljansson -Wl,-Bdynamic -lpthread -ldl" \
-    fuzz-harnesses
+    HOST_LIBS="$libs -lpthread -ldl -Wl,-rpath,"'\$$ORIGIN/lib' fuzz-harnesses
 fuzz/seeds "$build/seeds"
 fuzz/dict/generate "$build/dict"
 for program in "$build"/fuzz/*; do
