@@ -119,18 +119,22 @@ static void unlike(struct run *r, struct list *a, struct list *b) {
     }
 }
 
-static bool again(const struct list *l) {
-    return l->at + 1 < l->end && strcmp(l->at[0].path, l->at[1].path) == 0;
+/* Another field of that name behind this one: the first is the first, whatever lies between. */
+static bool has_twin(const struct list *l) {
+    for (const struct compat_field *f = l->at + 1; f < l->end; f++)
+        if (strcmp(f->path, l->at->path) == 0)
+            return true;
+    return false;
 }
 
-/* Of two fields of a name one may be there: that with the size that is sent, or that which is
- * always read. */
-static bool skip_other(struct run *r, const struct list *a, struct list *b) {
-    bool alone = !again(a), fits = a->at->size == b->at->size;
-    for (const struct compat_field *f = b->at + 1; b->at->conditional && f < b->end; f++)
-        if (strcmp(f->path, a->at->path) == 0 && f->size == a->at->size &&
+/* Of two fields of a name one may be there: that with the size of the other end's, or that which is
+ * always there if the other end has one alone. Only what may be absent is passed over. */
+static bool skip_twin(struct run *r, struct list *l, const struct list *other, bool sent) {
+    bool alone = !has_twin(other), fits = l->at->size == other->at->size;
+    for (const struct compat_field *f = l->at + 1; f < l->end && f[-1].conditional; f++)
+        if (strcmp(f->path, l->at->path) == 0 && f->size == other->at->size &&
             (!fits || (alone && !f->conditional))) {
-            only_here(r, b, f, false);
+            only_here(r, l, f, sent);
             return true;
         }
     return false;
@@ -146,7 +150,7 @@ static void compare_fields(struct run *r, const struct compat_part *from,
             b.at++;
         else if (a.at->unused != b.at->unused || strcmp(a.at->path, b.at->path) != 0)
             unlike(r, &a, &b);
-        else if (!skip_other(r, &a, &b))
+        else if (!skip_twin(r, &b, &a, false) && !skip_twin(r, &a, &b, true))
             same_field(r, a.at++, b.at++);
     }
     only_here(r, &a, a.end, true);

@@ -51,6 +51,15 @@ static void compare(const json_t *from, const json_t *to, struct wanted *w) {
     "{\"vmschkmachine\":{\"Name\":\"m\"},\"d\":{\"Name\":\"d\",\"Description\":{\"name\":\"v\","   \
     "\"version_id\":" #version ",\"minimum_version_id\":" #minimum ",\"Fields\":[" fields          \
     "],\"Subsections\":[" subsections "]}}}"
+/* Twins, a struct of two fields each: the first is of an older version. */
+#define STRUCT(name, exists, size)                                                                 \
+    "{\"field\":\"" name "\",\"version_id\":0,\"field_exists\":" #exists ",\"size\":9,"            \
+    "\"Description\":{\"name\":\"s\",\"version_id\":1,\"minimum_version_id\":1,\"Fields\":"        \
+    "[" FIELD("p", size) "," MAYBE("unused", 1) "," FIELD("q", 1) "]}}"
+#define TWINS STRUCT("k", true, 4) "," STRUCT("k", false, 4)
+#define SENT_STRUCT(name)                                                                          \
+    "{\"name\":\"" name "\",\"type\":\"struct\",\"size\":9,\"struct\":{\"fields\":[" SENT(         \
+        "p", 4) "," SENT("q", 1) "]}}"
 #define SUB(name, fields)                                                                          \
     "{\"name\":\"" name "\",\"version_id\":1,\"minimum_version_id\":1,\"Fields\":[" fields "]}"
 #define DESCRIBED(version, fields, subsections)                                                    \
@@ -88,6 +97,16 @@ Test(compat, rules) {
          DEVICE(1, 1, MAYBE("config", 256) "," MAYBE("config", 4096), ""), NULL, "", 0},
         {DESCRIBED(1, SENT("o", 4), ""), DEVICE(1, 1, MAYBE("o", 4) "," FIELD("o", 4), ""), NULL,
          "", 0},
+        {DEVICE(1, 1, TWINS, ""), DEVICE(1, 1, TWINS, ""), NULL, "", 0},
+        {DESCRIBED(1, SENT_STRUCT("k"), ""), DEVICE(1, 1, TWINS, ""), NULL, "", 0},
+        {DEVICE(1, 1, STRUCT("k", false, 4), ""), DEVICE(1, 1, TWINS, ""), "field-missing", "d/k/p",
+         0},
+        {DEVICE(1, 1, TWINS, ""), DEVICE(1, 1, STRUCT("k", false, 4), ""), "field-unread", "d/k/p",
+         0},
+        {DEVICE(1, 1, TWINS, ""), DEVICE(1, 1, STRUCT("k", true, 4) "," STRUCT("k", false, 2), ""),
+         "field-size", "d/k/p", 1},
+        {DEVICE(1, 1, MAYBE("o", 4) "," FIELD("x", 4) "," FIELD("o", 4), ""),
+         DEVICE(1, 1, MAYBE("o", 4) "," FIELD("x", 4), ""), "field-unread", "d/o", 1},
         {DESCRIBED(1, SENT("a", 4), ""), DESCRIBED(1, SENT("a", 2), ""), "field-size", "bus/d/a",
          1},
         {DESCRIBED(1, SENT("a", 4), ""), "{\"page_size\":4096,\"devices\":[]}", "device", "bus/d",
