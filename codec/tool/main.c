@@ -33,6 +33,7 @@ static const struct tool_command COMMANDS[] = {
      "  SOURCE and DESTINATION are what QEMU prints with -dump-vmstate, VM descriptions, or "
      "streams\n"
      "  that end with one. Exit status 1: something would not load.\n"
+     "  --json               one JSON object a finding, a summary last\n"
      "  -v, --records        also what differs and loads\n",
      tool_compat},
 };
@@ -41,7 +42,8 @@ enum {
     COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS,
 };
 
-static const char COMMON_HELP[] =
+/* For those who read a stream. */
+static const char STREAM_HELP[] =
     "  -D, --dialect D      what the stream does not tell: 7.2 or qemu=11.1,footers=off,...\n"
     "  --limit NAME=VALUE   sets a limit of the decoder; --limit help lists them\n"
     "  --psk FILE           keys of a native stream, IDENTITY:HEXKEY a line\n"
@@ -49,12 +51,15 @@ static const char COMMON_HELP[] =
     "Several FILEs are the channels of one migration, the main channel first. multifd channels "
     "are\n"
     "known by their magic; others are named preempt:FILE, recovery:FILE or return-path:FILE.\n"
-    "A native file has all channels in it and comes alone. - is standard input.\n"
+    "A native file has all channels in it and comes alone. - is standard input.\n";
+
+static const char STATUS_HELP[] =
     "Exit status: 0 done, 1 bad stream, 2 wrong usage, 3 local failure.\n";
 
 static void print_command_help(const struct tool_command *command) {
-    printf("Usage: vmstream %s %s\n%s.\n\n%s%s", command->name, command->arguments,
-           command->summary, command->help, COMMON_HELP);
+    bool stream = strchr(command->options, 'D') != NULL;
+    printf("Usage: vmstream %s %s\n%s.\n\n%s%s%s", command->name, command->arguments,
+           command->summary, command->help, stream ? STREAM_HELP : "", STATUS_HELP);
 }
 
 static int print_help(void) {

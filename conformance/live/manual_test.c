@@ -27,18 +27,24 @@ static void append(char *text, const char *path) {
     (void)fclose(f);
 }
 
-/* What PROGRAM FIRST SECOND prints is appended. */
-static void ask(const char *program, const char *first, const char *second, char *text) {
+/* The exit status of PROGRAM with up to three words; what it prints is appended. */
+static int call(const char *program, const char *const words[3], char *text) {
     char exe[PATH], out[] = "/tmp/vms-manual-XXXXXX";
     const char *build = getenv("VMSTREAM_BUILD");
     int fd = mkstemp(out);
     cr_assert_geq(fd, 0);
     (void)close(fd);
     (void)snprintf(exe, sizeof exe, "%s/%s", build ? build : "build", program);
-    const char *const argv[] = {exe, first, second, NULL};
-    cr_expect_eq(live_wait(live_spawn(argv, out, NULL), MS), 0, "%s %s", program, first);
+    const char *const argv[] = {exe, words[0], words[1], words[2], NULL};
+    int status = live_wait(live_spawn(argv, out, NULL), MS);
     append(text, out);
     (void)unlink(out);
+    return status;
+}
+
+static void ask(const char *program, const char *first, const char *second, char *text) {
+    const char *const words[3] = {first, second};
+    cr_expect_eq(call(program, words, text), 0, "%s %s", program, first);
 }
 
 static void drop_backslashes(char *text) {
@@ -123,4 +129,35 @@ Test(manual, vmstream) {
     }
     (void)strcat(help, " --help --version");
     compare("vmstream", "codec/tool/vmstream.1.md", help);
+}
+
+/* What a command's help names in the column of options the command takes: of a value it may
+ * complain. */
+static size_t expect_taken(const char *command, const char *help) {
+    static char said[TEXT];
+    char option[32];
+    size_t count = 0;
+    for (const char *at = help; at; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (sscanf(at, "  --%29[a-z-]", option + 2) != 1 &&
+            sscanf(at, "  -%*c, --%29[a-z-]", option + 2) != 1)
+            continue;
+        (void)memcpy(option, "--", 2);
+        const char *const words[3] = {command, option, "x"};
+        said[0] = 0;
+        cr_expect_neq(call("vmstream", words, said), 0, "%s %s x", command, option);
+        cr_expect_not(strstr(said, "takes no ") || strstr(said, "no option "), "%s", said);
+        count++;
+    }
+    return count;
+}
+
+Test(manual, help_of_a_command_names_what_it_takes) {
+    static const char *const commands[] = {"inspect", "verify", "ram", "convert", "compat"};
+    static char help[TEXT];
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        help[0] = 0;
+        ask("vmstream", "help", commands[i], help);
+        cr_expect_geq(expect_taken(commands[i], help), 2u, "%s", commands[i]);
+    }
 }
