@@ -26,7 +26,8 @@ static int write_vm(struct cert_rig *r) {
     (void)snprintf(text, sizeof text,
                    "{\"blocks\": [{\"name\": \"ram0\", \"size\": \"32M\", \"fill\": \"mix\"},\n"
                    " {\"name\": \"ram1\", \"size\": \"4M\", \"backing\": \"shared\"}],\n"
-                   " \"vcpus\": [{\"rate\": %d}, {\"rate\": %d, \"reads\": 0.5}], \"seed\": 3,\n"
+                   " \"vcpus\": [{\"rate\": %d, \"zeroes\": 0.1},\n"
+                   " {\"rate\": %d, \"reads\": 0.5, \"zeroes\": 0.1}], \"seed\": 3,\n"
                    " \"running_lock\": \"run.lock\", \"announce\": \"announce.log\"}\n",
                    rate, rate);
     return cert_write(path, text);

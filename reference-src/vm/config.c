@@ -13,7 +13,7 @@
 static const char *const TOP_KEYS[] = {"blocks",       "vcpus",    "seed", "lock",
                                        "running_lock", "announce", NULL};
 static const char *const BLOCK_KEYS[] = {"name", "size", "page_size", "backing", "fill", NULL};
-static const char *const VCPU_KEYS[] = {"rate", "reads", "change", "locality", NULL};
+static const char *const VCPU_KEYS[] = {"rate", "reads", "zeroes", "change", "locality", NULL};
 static const char *const LOCALITY_KEYS[] = {"kind", "working_set", "hot_fraction", NULL};
 static const char *const BACKINGS[] = {"private", "shared", NULL};
 static const char *const FILLS[] = {"zero", "pattern", "random", "mix", "image", NULL};
@@ -92,6 +92,7 @@ static enum vms_code parse_vcpu(struct vm_config *config, const struct json_at *
     TRY(json_only(at, VCPU_KEYS));
     TRY(json_whole(at, "rate", 1000000000, &vcpu->rate));
     TRY(json_share(at, "reads", &vcpu->reads));
+    TRY(json_share(at, "zeroes", &vcpu->zeroes));
     TRY(json_bytes(at, "change", VM_PAGE, &vcpu->change));
     TRY(json_object_at(at, "locality", &locality));
     TRY(parse_locality(vcpu, &locality));

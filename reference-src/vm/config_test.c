@@ -98,7 +98,7 @@ Test(vm_file, all_keys) {
         "{\"blocks\": [{\"name\": \"pc.ram\", \"size\": \"1G\", \"page_size\": \"2M\","
         " \"backing\": \"shared\", \"fill\": \"random\"},"
         " {\"name\": \"b\", \"size\": 8192, \"page_size\": 4096}],"
-        " \"vcpus\": [{}, {\"rate\": 500, \"reads\": 0.25, \"change\": \"1K\","
+        " \"vcpus\": [{}, {\"rate\": 500, \"reads\": 0.25, \"zeroes\": 0.5, \"change\": \"1K\","
         " \"locality\": {\"kind\": \"hot\", \"working_set\": \"64M\","
         " \"hot_fraction\": 1}}], \"seed\": 77, \"lock\": \"a\","
         " \"running_lock\": \"/b\", \"announce\": \"c/d\"}";
@@ -110,6 +110,7 @@ Test(vm_file, all_keys) {
     cr_assert(!config.blocks[1].shared && config.blocks[1].fill == VM_FILL_ZERO);
     cr_assert(config.vcpus[0].rate == 0 && config.vcpus[0].locality == VM_UNIFORM);
     cr_assert(config.vcpus[1].rate == 500 && config.vcpus[1].change == 1024);
+    cr_assert(config.vcpus[1].zeroes == 0.5 && config.vcpus[0].zeroes == 0);
     cr_assert(config.vcpus[1].locality == VM_HOT && config.vcpus[1].working_set == 64 << 20);
     cr_assert_str_eq(config.lock, "x/y/a");
     cr_assert_str_eq(config.running_lock, "/b");

@@ -47,6 +47,7 @@ struct vm_block_config {
 struct vm_vcpu_config {
     uint64_t rate;   /* operations a second, 0: as fast as it can */
     double reads;    /* share */
+    double zeroes;   /* share of the others */
     uint64_t change; /* payload bytes */
     enum vm_locality locality;
     uint64_t working_set; /* bytes, 0: all */

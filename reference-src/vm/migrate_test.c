@@ -9,7 +9,7 @@ static void guest_text(char *text, size_t len, const struct memory_kind *kind, i
     snprintf(text, len,
              "{\"blocks\": [{\"name\": \"ram0\", \"size\": \"%dM\", \"page_size\": %d,"
              " \"backing\": \"%s\", \"fill\": \"mix\"}, {\"name\": \"rom\", \"size\": \"64K\"}],"
-             " \"vcpus\": [{\"reads\": 0.2}, {\"change\": 64, \"rate\": 50000}]}",
+             " \"vcpus\": [{\"reads\": 0.2}, {\"change\": 64, \"zeroes\": 0.1, \"rate\": 50000}]}",
              size_mib, (int)kind->page_size, kind->shared ? "shared" : "private");
 }
 

@@ -95,6 +95,16 @@ static void write_page(struct vm_vcpu *v, uint64_t page, uint64_t change) {
     v->ledger[page / VM_CHUNK] += vm_page_share(page + 1, content.generation) - was;
 }
 
+/* As a guest that gives memory back: zero is a page of generation 0, and begins anew. */
+static void zero_page(struct vm_vcpu *v, uint64_t page) {
+    static const uint64_t zero[VM_PAGE / 8];
+    uint8_t *at = vm_memory_page(&v->vm->memory, page);
+    struct vm_page content;
+    vm_guest_read((uint64_t *)(void *)&content, at, VM_PAGE / 8 - VM_PAGE_WORDS);
+    vm_guest_write(at, zero, VM_PAGE / 8);
+    v->ledger[page / VM_CHUNK] -= vm_page_share(page + 1, content.generation);
+}
+
 static void operate(struct vm_vcpu *v, const struct vm_vcpu_config *config) {
     if (v->count) {
         uint64_t page = pick(v, config);
@@ -102,6 +112,8 @@ static void operate(struct vm_vcpu *v, const struct vm_vcpu_config *config) {
         touch(v, page);
         if (reads)
             examine(v, page);
+        else if (config->zeroes > 0 && chance(v, config->zeroes))
+            zero_page(v, page);
         else
             write_page(v, page, config->change);
         atomic_fetch_add_explicit(reads ? &v->reads : &v->writes, 1, memory_order_relaxed);

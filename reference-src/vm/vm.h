@@ -18,6 +18,7 @@
  *                "fill": "mix"}],           zero (default), pattern, random, mix, image
  *    "vcpus": [{"rate": 20000,              operations a second; 0 (default): as fast as it can
  *               "reads": 0.25,              share of them that only read and check; default 0
+ *               "zeroes": 0.05,             share of the others that make a page zero; default 0
  *               "change": 4096,             bytes that a write changes, default all of a page
  *               "locality": {"kind": "hot",        uniform (default), sequential, hot
  *                            "working_set": "64M", default all; of hot: the hot part

@@ -6,7 +6,8 @@
 #define SMALL                                                                                      \
     "{\"blocks\": [{\"name\": \"ram0\", \"size\": \"4M\", \"fill\": \"mix\"},"                     \
     " {\"name\": \"ram1\", \"size\": \"1M\", \"backing\": \"shared\", \"fill\": \"zero\"}],"       \
-    " \"vcpus\": [{\"reads\": 0.3}, {\"change\": 200, \"locality\": {\"kind\": \"sequential\"}},"  \
+    " \"vcpus\": [{\"reads\": 0.3}, {\"change\": 200, \"zeroes\": 0.2, \"locality\": {\"kind\": "  \
+    "\"sequential\"}},"                                                                            \
     " {\"locality\": {\"kind\": \"hot\", \"working_set\": \"64K\"}}]}"
 
 /* ---- pages ---- */
