@@ -62,7 +62,10 @@ static struct wire resume_frame(enum vms_native_role role, uint32_t epoch, uint8
                     0, &limits);
     cr_assert_eq(vms_sealer_hello(&sealer, vms_slice(secret, 32), random, &err), VMS_OK);
     f.u.resume = (struct vms_native_resume){
-        {.role = (uint8_t)role, .secret = VMS_SECRET_PSK, .identity = vms_str("vm-a")}, epoch, 1, at};
+        {.role = (uint8_t)role, .secret = VMS_SECRET_PSK, .identity = vms_str("vm-a")},
+        epoch,
+        1,
+        at};
     memcpy(f.u.resume.who.session, ID, sizeof ID);
     memcpy(f.u.resume.who.random, random, 32);
     encode(&sealer, &f, &out);
@@ -352,5 +355,97 @@ Test(integrity_resume, rekey, .timeout = 120) {
         tally_add(&t, &v, again);
         tally_close(&t);
     }
+    vms_openssl_free(openssl);
+}
+
+/* ---- how much one key seals ---- */
+
+enum {
+    KEY_FRAMES = 12,
+    BODY = 100,
+};
+
+/* A frame of that type as it is: header, body, tag. */
+static enum vms_code seal_one(struct vms_sealer *sealer, uint8_t header[VMS_NATIVE_HEADER],
+                              uint32_t type, uint8_t tag[VMS_NATIVE_TAG]) {
+    static uint8_t body[BODY];
+    struct vms_seal_piece piece = {body, body, sizeof body};
+    struct vms_error err;
+    memset(header, 0, VMS_NATIVE_HEADER);
+    memcpy(header, "VMSF", 4);
+    header[7] = (uint8_t)type;
+    header[27] = BODY;
+    return vms_sealer_seal(sealer, header, &piece, 1, tag, &err);
+}
+
+static enum vms_code open_one(struct vms_opener *opener, const uint8_t header[VMS_NATIVE_HEADER],
+                              const uint8_t tag[VMS_NATIVE_TAG]) {
+    uint8_t body[BODY] = {0};
+    struct vms_seal_piece piece = {body, body, sizeof body};
+    struct vms_error err;
+    return vms_opener_open(opener, header, &piece, 1, tag, &err);
+}
+
+struct limited {
+    struct vms_sealer sealer;
+    struct vms_opener opener;
+};
+
+static void open_limited(struct limited *l, enum vms_suite suite, struct vms_limits ours,
+                         struct vms_limits theirs) {
+    static const uint8_t master[VMS_MASTER_BYTES] = {7};
+    struct vms_error err;
+    vms_sealer_init(&l->sealer, crypto, VMS_SOURCE_TO_DESTINATION, 0, &ours);
+    vms_opener_init(&l->opener, crypto, VMS_SOURCE_TO_DESTINATION, 0, &theirs);
+    cr_assert_eq(vms_sealer_rekey(&l->sealer, suite, master, 1, 0, &err), VMS_OK);
+    cr_assert_eq(vms_opener_rekey(&l->opener, suite, master, 1, 0, &err), VMS_OK);
+}
+
+static void close_limited(struct limited *l) {
+    vms_sealer_free(&l->sealer);
+    vms_opener_free(&l->opener);
+}
+
+static struct vms_limits limited_to(uint64_t frames, uint64_t bytes) {
+    struct vms_limits l = vms_limits_default();
+    l.seal_key_frames = frames;
+    l.seal_key_bytes = bytes;
+    return l;
+}
+
+/* How many PINGs go before one is refused, and by whom. GMAC: the body is in the clear. */
+static unsigned pings(struct vms_limits ours, struct vms_limits theirs, enum vms_code *code) {
+    struct limited l;
+    unsigned n = 0;
+    open_limited(&l, VMS_SUITE_AES_256_GMAC, ours, theirs);
+    for (*code = VMS_OK; n < 4 * KEY_FRAMES; n++) {
+        uint8_t header[VMS_NATIVE_HEADER], tag[VMS_NATIVE_TAG];
+        *code = seal_one(&l.sealer, header, VMS_NATIVE_PING, tag);
+        if (*code == VMS_E_SEAL_REKEY_DUE) /* the last frame and the last octets are for this */
+            cr_expect_eq(seal_one(&l.sealer, header, VMS_NATIVE_REKEY, tag), VMS_OK);
+        if (*code == VMS_OK)
+            *code = open_one(&l.opener, header, tag);
+        if (*code != VMS_OK)
+            break;
+    }
+    close_limited(&l);
+    return n;
+}
+
+/* [SEAL-9] [SEAL-12] Neither end lets a key seal more frames, or more octets, than it may. */
+Test(integrity_resume, a_key_is_spent, .timeout = 120) {
+    const uint64_t most = vms_limits_default().seal_key_bytes;
+    const struct vms_limits free = limited_to(UINT32_MAX, most);
+    const uint64_t octets = KEY_FRAMES * (VMS_NATIVE_HEADER + BODY);
+    enum vms_code code;
+    open_crypto();
+    cr_expect_eq(pings(limited_to(KEY_FRAMES, most), free, &code), KEY_FRAMES - 1);
+    cr_expect_eq(code, VMS_E_SEAL_REKEY_DUE);
+    cr_expect_eq(pings(free, limited_to(KEY_FRAMES, most), &code), KEY_FRAMES);
+    cr_expect_eq(code, VMS_E_SEAL_KEY_LIMIT);
+    cr_expect_eq(pings(limited_to(UINT32_MAX, octets + 4096), free, &code), KEY_FRAMES);
+    cr_expect_eq(code, VMS_E_SEAL_REKEY_DUE);
+    cr_expect_eq(pings(free, limited_to(UINT32_MAX, octets), &code), KEY_FRAMES);
+    cr_expect_eq(code, VMS_E_SEAL_KEY_LIMIT);
     vms_openssl_free(openssl);
 }

@@ -17,6 +17,8 @@ $(eval $(call test_program,vectors,conformance/vectors_test.c conformance/vector
 $(eval $(call test_program,transcode-trips,conformance/transcode_test.c \
 	$(wildcard conformance/transcode/*.c) conformance/qevm/counting.c $(CAPTURES_SRC) $(QEVM_STREAM_SRC)))
 
+$(eval $(call test_program,pack-trips,conformance/pack_trips_test.c))
+
 # The vectors' JSON files are made by a program of their own and committed.
 $(BUILD)/make-vectors: $(call objs,conformance/vectors/make_vectors.c $(VECTOR_SRC))
 	$(call link)

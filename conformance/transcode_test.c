@@ -3,6 +3,7 @@
 #include "conformance/qevm/counting.h"
 #include "conformance/qevm/streams.h"
 #include "conformance/transcode/trip.h"
+#include "conformance/vectors/build.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -407,4 +408,76 @@ Test(transcode, delta) {
     cr_assert_eq(trip.error.code, VMS_E_TRANSCODE_PACKED, "%s", trip.error.message);
     trip_free(&trip);
     zip_free(&z);
+}
+
+/* ---- bounds ---- */
+
+/* [TRC-14] A run of zero pages in a block that was not listed: none lies past what a block may be.
+ */
+static enum vms_code zero_run(uint64_t first, uint32_t count) {
+    struct vms_native_run run = {first, count, true};
+    struct trip trip = {.config = vms_qevm_config_default()};
+    struct vms_sealer sealer;
+    struct vms_native_frame f = {.header.type = VMS_NATIVE_PAGES,
+                                 .u.pages = {.block = {VMS_NATIVE_NO_INDEX, vms_str("a")},
+                                             .page_bits = 12,
+                                             .run_count = 1,
+                                             .runs = &run}};
+    trip_begin_native(&trip, &sealer);
+    cr_assert(trip_add_frame(&trip, &sealer, &f, NULL, 0), "%s", trip.error.message);
+    enum vms_code code = trip_back(&trip) ? VMS_OK : trip.error.code;
+    trip_free(&trip);
+    return code;
+}
+
+Test(transcode, runs_end_in_their_block) {
+    uint64_t most = vms_limits_default().ram_bytes >> 12;
+    cr_expect_neq(zero_run(most - 2, 2), VMS_E_TRANSCODE_PAGES);
+    cr_expect_eq(zero_run(most - 2, 3), VMS_E_TRANSCODE_PAGES);
+    cr_expect_eq(zero_run(most - 1, 2), VMS_E_TRANSCODE_PAGES);
+    cr_expect_eq(zero_run(most, 1), VMS_E_TRANSCODE_PAGES);
+    cr_expect_eq(zero_run(most + 1, 1), VMS_E_TRANSCODE_PAGES);
+}
+
+/* [MOD-10] [TRC-17] Memory of a batch is there again for the next: many times what a batch holds.
+ */
+Test(transcode, long_return_path) {
+    enum {
+        MESSAGES = 4096,
+        NAME = 200
+    };
+    static const uint8_t head[] = {0, 3, 0, 12 + 1 + NAME};
+    static const uint8_t shut[] = {0, 1, 0, 4, 0, 0, 0, 0};
+    struct text octets = {0};
+    struct subject s = {"page requests", capture_config(VMS_QEVM_RETURN_PATH), NULL, {0}};
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        uint8_t body[12 + 1 + NAME] = {
+            [5] = (uint8_t)(i >> 4), [6] = (uint8_t)(i << 4), [10] = 0x10, [12] = NAME};
+        memset(body + 13, 'a' + (int)(i % 26), NAME);
+        text_add(&octets, head, sizeof head);
+        text_add(&octets, body, sizeof body);
+    }
+    text_add(&octets, shut, sizeof shut);
+    s.octets = vms_slice(octets.ptr, octets.len);
+    cr_assert_gt(octets.len, 8 * (size_t)vms_limits_default().native_body_bytes);
+    check_all_ways(&s);
+    text_free(&octets);
+}
+
+/* [TRC-1] [TRC-3] Pages that all name their block, though it is the last one's: names stay where
+ * they were, wherever a batch ends. */
+Test(transcode, pages_that_name_their_block_again) {
+    struct vb *v = vb_new("main", "TRC-3", "named pages");
+    vb_ram(v);
+    vb_part(v, VB_RAM_ID);
+    for (uint64_t i = 0; i < 24; i++)
+        if (i % 5 == 4)
+            vb_zero(v, "pc.ram", i % 8 * VB_PAGE);
+        else
+            vb_normal(v, i % 7 == 6 ? NULL : "pc.ram", i % 8 * VB_PAGE);
+    vb_close(v);
+    vb_finish(v);
+    struct subject s = {v->comment, stream_config(v), NULL, stream_octets(v)};
+    check_all_ways(&s);
+    vb_free(v);
 }
