@@ -8,14 +8,16 @@ The scripts and their steps are those of conformance/peer; `generate` makes JSON
 ON = ["--recover-timeout", "1", "--touch", "1"]  # postcopy: memory is read, a cut is soon given up
 
 
-def row(clause, title, script, at, do, with_="", code="", clauses=(), options=(), level="MUST"):
-    return {"clause": clause, "title": title, "script": script, "at": at, "do": do, "with": with_,
+def row(clause, title, script, at, do, with_="", code="", clauses=(), options=(), level="MUST", wire=None):
+    """wire: what the tap must have seen."""
+    return {"wire": wire or {}, "clause": clause, "title": title, "script": script, "at": at, "do": do, "with": with_,
             "code": code, "clauses": list(clauses), "options": list(options), "level": level}
 
 
 HELD = ["--pause-before-switchover"]  # it does not come to its end meanwhile
 WAITS = ["--timeout", "1"]  # native: a refused hello costs a connection, not the end that listens
 SOON = ["--recover-timeout", "1"]  # who has refused behind READY answers inquiries for so long
+ASKED = ["--recover-timeout", "60"]  # until it was asked
 SLOW = ["--bandwidth", "128K", "--downtime-ms", "60000", "--limit-s", "6"]  # time to be asked to wait
 PSK = "vm-a:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
 
@@ -23,8 +25,8 @@ PSK = "vm-a:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
 def native(clause, title, at, do, with_="", code="", says="", **more):
     """says: what ABORT must tell the script, where the subject's own report is of something else."""
     return {**row(clause, title, "native", at, do, with_, code, **{k: v for k, v in more.items()
-                                                                   if k != "psk"}),
-            "says": says, "psk": more.get("psk", "")}
+                                                                   if k not in ("psk", "resume")}),
+            "says": says, "psk": more.get("psk", ""), "resume": more.get("resume", False)}
 
 
 # A vector of each error of the native wire that a live destination meets.
@@ -352,3 +354,43 @@ def hold(row):
 
 
 SOURCE = {group: [hold(r) for r in rows] for group, rows in SOURCE.items()}
+
+# A case keeps its number: what came later is counted behind all of the above.
+MORE_DESTINATION = {
+    "native-more": [
+        native("HND-1", "COMMIT before READY: a frame that END lists has not come", "end", "instead",
+               "end:6+start+commit", "HANDOVER_UNEXPECTED"),
+        native("HND-11", "asked by one that lost its journal: RUNNING is said again", "ack", "instead", "inquire",
+               clauses=["HND-14"]),
+        native("HND-10", "asked by one that lost its journal: NOT_STARTED is said again", "commit", "instead",
+               "commit:9+inquire", "*", clauses=["HND-11", "HND-14"], options=ASKED),
+        native("RSM-9", "RESUME that wants a frame which was acknowledged", "start", "before",
+               "hear+ack+own-resume:2", "RESUME_LOST", says="RESUME_LOST", resume=True),
+    ],
+}
+
+MORE_DESTINATION["more"] = [
+    row("CFG-7", "mapped-ram is on there and not here", "precopy", "config", "instead", "odd-capability:1",
+        "CONFIG_CAPABILITY", options=["--capabilities", "none"]),
+    row("DST-9", "EOF before there was any memory", "empty", "", "", "", "DST_UNEXPECTED"),
+    row("DST-23", "something else behind EOF: no guest has run, and SHUT gives it back", "precopy", "vmdesc", "instead",
+        "hex:07", "BAD_VMDESC_TYPE", wire={"messages": {"SHUT": 1}}),
+    row("CMD-6", "PACKAGED without POSTCOPY_ADVISE", "precopy", "end", "before", "package", "POSTCOPY_STATE",
+        clauses=["DST-14"]),
+    row("DST-3", "a page comes on the preempt channel when the main one is at its end", "preempt", "", "",
+        clauses=["DST-5"], options=["--touch", "1"]),
+]
+
+GOES = ["--postcopy-after", "0"]
+# Memory is still to be sent when SHUT comes.
+CRAWLS = ["--postcopy-after", "0", "--postcopy-bandwidth", "16K"]
+MORE_SOURCE = {
+    "postcopy": [
+        row("SRC-9", "postcopy in good order", "postcopy", "", "", options=GOES),
+        row("RP-12", "SHUT(0) when the guest was handed over and its memory was not", "postcopy", "POSTCOPY_RUN",
+            "then", "shut:0", "SRC_UNEXPECTED", options=CRAWLS),
+    ],
+}
+
+TABLES = (("destination", DESTINATION), ("source", SOURCE), ("destination", MORE_DESTINATION),
+          ("source", MORE_SOURCE))

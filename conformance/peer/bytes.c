@@ -55,14 +55,15 @@ static void other_machine(struct peer *p, uint32_t n) {
                                .u.config = {.machine = vms_str("another-machine-1.0")}});
 }
 
-static void odd_capability(struct peer *p, uint32_t n) {
-    static const uint8_t list[] = "\0\0\0\1\7mystery";
-    (void)n;
-    put(p, (struct vms_record){.type = VMS_R_CONFIGURATION,
-                               .u.config = {.machine = vms_str(p->machine),
-                                            .subsection_count = 1,
-                                            .subsections = {{VMS_CONFIG_CAPABILITIES, 1,
-                                                             vms_slice(list, sizeof list - 1)}}}});
+static void odd_capability(struct peer *p, uint32_t n) { /* :1 one that is known */
+    static const uint8_t lists[2][16] = {"\0\0\0\1\7mystery", "\0\0\0\1\12mapped-ram"};
+    put(p,
+        (struct vms_record){
+            .type = VMS_R_CONFIGURATION,
+            .u.config = {.machine = vms_str(p->machine),
+                         .subsection_count = 1,
+                         .subsections = {{VMS_CONFIG_CAPABILITIES, 1,
+                                          vms_slice(lists[n % 2], 5 + (size_t)lists[n % 2][4])}}}});
 }
 
 static void section(struct peer *p, enum vms_record_type type, uint32_t version) {
@@ -162,6 +163,11 @@ static void some_pages(struct peer *p, uint32_t n) {
 static void rest_of_pages(struct peer *p, uint32_t n) {
     (void)n;
     pages(p, 4, PEER_PAGES);
+}
+
+static void last_pages(struct peer *p, uint32_t n) {
+    (void)n;
+    pages(p, 7, PEER_PAGES);
 }
 
 static void part_page(struct peer *p, uint32_t n) {
@@ -378,6 +384,7 @@ static const struct {
     {"all-pages", all_pages},
     {"some-pages", some_pages},
     {"rest", rest_of_pages},
+    {"last-pages", last_pages},
     {"end", end},
     {"device", device},
     {"eof", eof},

@@ -18,10 +18,11 @@ struct hearing {
 };
 
 /* What a destination in good order says to a record; NULL: nothing. */
-static const char *reply_to(const char *name) {
+static const char *reply_to(const struct peer *p, const char *name) {
+    bool postcopy = strcmp(p->script, "postcopy") == 0; /* no description comes there (END-4) */
     if (strcmp(name, "PING") == 0)
         return "pong";
-    if (strcmp(name, "VMDESCRIPTION") == 0)
+    if (strcmp(name, postcopy ? "EOF" : "VMDESCRIPTION") == 0)
         return "shut:0";
     return NULL;
 }
@@ -45,7 +46,7 @@ static void on_record(struct hearing *h, const struct vms_record *r) {
     if (r->type == VMS_R_COMMAND && vms_command_name(r->u.command.command))
         name = vms_command_name(r->u.command.command);
     bool here = !p->deviated && strcmp(name, p->at) == 0;
-    const char *reply = reply_to(name);
+    const char *reply = reply_to(p, name);
     p->deviated |= here;
     if (here && (strcmp(p->deviation, "before") == 0 || strcmp(p->deviation, "instead") == 0))
         say(p, p->with);
@@ -57,6 +58,8 @@ static void on_record(struct hearing *h, const struct vms_record *r) {
             else
                 say(p, reply);
         }
+    if (here && strcmp(p->deviation, "then") == 0)
+        say(p, p->with);
     p->cut |= here && strcmp(p->deviation, "cut") == 0;
     p->stalled |= here && strcmp(p->deviation, "stall") == 0;
 }
@@ -84,7 +87,7 @@ static bool hear(struct hearing *h) {
 enum kit_exit peer_destination(struct peer *p) {
     struct vms_qevm_config config = vms_qevm_config_default();
     struct vms_vmdesc *vmdesc = vms_vmdesc_new();
-    if (strcmp(p->script, "precopy") != 0)
+    if (strcmp(p->script, "precopy") != 0 && strcmp(p->script, "postcopy") != 0)
         return KIT_UNSUPPORTED;
     if (!vmdesc || !peer_accept(p))
         return KIT_LOCAL;
@@ -96,6 +99,8 @@ enum kit_exit peer_destination(struct peer *p) {
         ;
     if (*p->at && !p->deviated)
         peer_fail(p, "%s never came", p->at);
+    if (strcmp(p->script, "postcopy") == 0) /* since POSTCOPY_RUN, whatever came behind it */
+        (void)json_object_set_new(p->kit.end, "running", json_true());
     uint8_t rest;
     while (!p->cut &&
            peer_read(p, &rest, 1)) /* until the source has heard the answer, and closes */

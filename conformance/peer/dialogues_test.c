@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/live/live.h"
+#include "conformance/live/source_rig.h"
 #include "conformance/runner/util.h"
 
 #include <criterion/criterion.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /*
@@ -142,6 +144,24 @@ static void wait_listening(const struct stage *s, pid_t pid) {
     }
 }
 
+static bool has_ended(pid_t pid) {
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid;
+}
+
+/* In postcopy a source waits for its operator, whatever its peer has said. */
+static void settle_pause(const struct stage *s, pid_t subject) {
+    static const char *const orders[] = {"{\"order\": \"resolve\", \"as\": \"theirs\"}",
+                                         "{\"order\": \"give-up\"}"};
+    for (bool paused = false; !paused && !has_ended(subject); (void)usleep(5000)) {
+        json_t *answer = source_order(s->control, "{\"order\": \"status\"}");
+        paused = strcmp(text(answer, "state"), "PAUSED") == 0;
+        json_decref(answer);
+        for (size_t i = 0; paused && i < 2; i++)
+            json_decref(source_order(s->control, orders[i]));
+    }
+}
+
 static void judge(const struct stage *s, const json_t *test, int status, int peer) {
     const json_t *expect = json_object_get(test, "expect");
     json_t *report = json_load_file(s->report, 0, NULL);
@@ -188,6 +208,8 @@ static void run_dialogue(const json_t *test) {
         (void)kill(subject, SIGKILL);
         (void)live_wait(subject, END_MS);
     } else {
+        if (source && json_is_true(json_object_get(body, "postcopy")))
+            settle_pause(&s, subject);
         int status = live_wait(subject, END_MS);
         judge(&s, test, status, live_wait(peer, END_MS));
     }

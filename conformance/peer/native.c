@@ -18,26 +18,33 @@ static bool read_key(struct native *n, const struct vms_limits *limits) {
            vms_psk_parse(vms_str(text), vms_slice(NULL, 0), 0, limits, &n->psk, &err) == VMS_OK;
 }
 
-bool native_open(struct native *n, struct peer *p, bool source) {
+bool native_listen_anew(struct native *n) {
     struct vms_native_config config = vms_native_config_default();
+    config.any_channel = true;
+    config.end_optional = n->source;
+    config.keys = (struct vms_native_keys){n->psk.key_len != 0, opener_of, native_on_hello, n};
+    size_t size = vms_native_decoder_size(&config);
+    free(n->decoder);
+    n->decoder = vms_native_decoder_init(malloc(size), size, &config);
+    n->input = (struct vms_room){NULL, 0};
+    return n->decoder != NULL;
+}
+
+bool native_open(struct native *n, struct peer *p, bool source) {
+    struct vms_limits limits = vms_limits_default();
     struct vms_error err;
     n->p = p;
     n->source = source;
     n->main.fd = n->data.fd = -1;
     n->openssl = vms_openssl_new();
-    if (!n->openssl || !read_key(n, &config.limits))
+    if (!n->openssl || !read_key(n, &limits))
         return false;
     n->crypto = vms_openssl_ops(n->openssl);
     if (vms_transcript_init(&n->transcript, n->crypto, &err) != VMS_OK)
         return false;
-    config.any_channel = true;
-    config.end_optional = source;
-    config.keys = (struct vms_native_keys){n->psk.key_len != 0, opener_of, native_on_hello, n};
-    size_t size = vms_native_decoder_size(&config);
-    n->decoder = vms_native_decoder_init(malloc(size), size, &config);
     if (source)
         (void)n->crypto->random(n->crypto->ctx, (struct vms_room){n->session, sizeof n->session});
-    return n->decoder != NULL;
+    return native_listen_anew(n);
 }
 
 void native_close(struct native *n) {

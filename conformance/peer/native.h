@@ -47,6 +47,9 @@ struct native {
 bool native_open(struct native *n, struct peer *p, bool source);
 void native_close(struct native *n);
 
+/** Ready for the first octet of a connection. */
+bool native_listen_anew(struct native *n);
+
 /** The next frame's type, ABORT's content kept; 0: the connection is over, or the time is. */
 uint32_t native_hear(struct native *n);
 
@@ -67,6 +70,11 @@ void native_attach(struct native *n, bool foreign);
 void native_resume(struct native *n);
 /** RESUME of the session that is open; says that it was refused as `says` of the case has it. */
 void native_own_resume(struct native *n, uint32_t epoch);
+/**
+ * The main connection breaks off in the middle of a frame; on another the session is asked about,
+ * and nothing is said behind HELLO [HND-14]. Fails unless RUNNING or NOT_STARTED is heard.
+ */
+void native_inquire(struct native *n);
 /** REKEY to that epoch, in which the main channel goes on. */
 void native_rekey(struct native *n, uint32_t epoch);
 /** The peer's HELLO was heard, and ours said: keys for both directions of the main channel. */

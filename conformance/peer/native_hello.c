@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/peer/native.h"
 
+#include <poll.h>
 #include <string.h>
 
 /* Frames of epoch 0, and the keys that follow from them. */
@@ -14,6 +15,7 @@ enum variant { /* what is wrong with a HELLO */
     ROLE,     /* that of the peer (NAT-45) */
     RESUMING, /* good, with RESUME offered */
     MAIN,     /* no channel but the main one (NAT-48) */
+    INQUIRY,  /* good, and of that form (HND-14) */
 };
 
 static enum vms_direction ours(const struct native *n) {
@@ -56,7 +58,7 @@ static struct vms_native_who begin(struct native *n, struct native_line *line, u
     return who;
 }
 
-/* No RESUME and no DIGEST: what is cut is over, and no hashes have to be right. */
+/* No RESUME but where the case wants it, and no DIGEST: no hashes have to be right. */
 void native_hello(struct native *n, unsigned variant) {
     static const struct vms_native_device device = {.id = 1, .kind = 1};
     struct vms_native_device named = device;
@@ -91,7 +93,9 @@ void native_hello(struct native *n, unsigned variant) {
         h->who.role ^= 1;
     if (variant == MAIN)
         h->channels = 1;
-    if (variant == RESUMING) {
+    if (variant == INQUIRY)
+        h->form = VMS_FORM_INQUIRY;
+    if (variant == RESUMING || json_is_true(json_object_get(n->p->kit.body, "resume"))) {
         h->features |= VMS_FEATURE_RESUME;
         h->replay_bytes = 1 << 20;
     }
@@ -164,6 +168,49 @@ void native_own_resume(struct native *n, uint32_t epoch) {
         (void)snprintf(n->aborted, sizeof n->aborted, "%s", says);
     kit_say(&n->p->kit, "the answer to RESUME has %zu octets, %s", len,
             *n->aborted ? n->aborted : "and not what it must say");
+}
+
+static void break_off(struct native *n) {
+    static const uint8_t half[] = "VMS";
+    n->p->fd = n->main.fd;
+    memcpy(n->p->out, half, n->p->len = sizeof half - 1);
+    peer_send(n->p);
+    peer_hang_up(n->p);
+    vms_sealer_free(&n->main.sealer);
+    vms_transcript_free(&n->transcript);
+}
+
+/* RUNNING or NOT_STARTED; another type: the subject did not take the inquiry. */
+static uint32_t ask(struct native *n) {
+    struct vms_error err;
+    n->p->count = 0;
+    n->aborted[0] = 0;
+    if (!peer_connect(n->p) || !native_listen_anew(n) ||
+        vms_transcript_init(&n->transcript, n->crypto, &err) != VMS_OK)
+        return 0;
+    n->main = (struct native_line){.fd = n->p->fd};
+    native_hello(n, INQUIRY);
+    uint32_t type = native_hear(n);
+    if (type != VMS_NATIVE_HELLO || !native_set_keys(n))
+        return type;
+    do
+        type = native_hear(n);
+    while (type && type != VMS_NATIVE_RUNNING && type != VMS_NATIVE_NOT_STARTED);
+    return type;
+}
+
+/* [RSM-12] A subject that has not noticed yet that the connection is over refuses: once more. */
+void native_inquire(struct native *n) {
+    uint32_t type;
+    for (int pause = 10;; pause = pause < 500 ? 2 * pause : pause) {
+        break_off(n);
+        type = ask(n);
+        if (type != VMS_NATIVE_ABORT || kit_left(&n->p->kit, 600000) <= pause)
+            break;
+        (void)poll(NULL, 0, pause);
+    }
+    if (type != VMS_NATIVE_RUNNING && type != VMS_NATIVE_NOT_STARTED)
+        peer_fail(n->p, "an inquiry was not answered");
 }
 
 /* ---- the peer's ---- */

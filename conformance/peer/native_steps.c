@@ -95,13 +95,14 @@ static void rekey(struct native *n, struct said s) { /* :EPOCH */
 }
 
 /* :1 another epoch of the data channel, :2 a frame fewer of it, :3 another transcript, :4 a
- * sequence above END's, :5 one below it */
+ * sequence above END's, :5 one below it, :6 a frame more of the data channel, which does not come
+ */
 static void end(struct native *n, struct said s) {
     struct vms_error err;
     struct vms_native_frame f = {.header.type = VMS_NATIVE_END};
     struct vms_native_sent sent[2] = {
         {0, n->main.sealer.link.sequence + (s.a == 4) - (s.a == 5), 1},
-        {1, n->data.sealer.link.sequence - (s.a == 2), s.a == 1 ? 2 : 1}};
+        {1, n->data.sealer.link.sequence - (s.a == 2) + (s.a == 6), s.a == 1 ? 2 : 1}};
     f.u.end = (struct vms_native_end){.sent_count = 2, .sent = sent};
     (void)vms_transcript_value(&n->transcript, f.u.end.transcript, &err);
     f.u.end.transcript[0] ^= s.a == 3;
@@ -158,6 +159,21 @@ static void own_resume(struct native *n, struct said s) { /* :EPOCH */
     native_own_resume(n, (uint32_t)s.a);
 }
 
+static void inquire(struct native *n, struct said s) { /* the script's last word */
+    (void)s;
+    native_inquire(n);
+    n->p->cut = true;
+}
+
+static void hear(struct native *n, struct said s) { /* :TYPE, whatever comes before it */
+    uint32_t type;
+    do
+        type = native_hear(n);
+    while (type && s.a != UINT64_MAX && type != s.a);
+    if (!type)
+        peer_fail(n->p, "what must be heard does not come");
+}
+
 /* Pages of content; :FIRST:COUNT of the block, or of block 9 when count is 0 */
 static void send_pages(struct native *n, struct native_line *line, uint32_t type, struct said s) {
     static uint8_t content[PEER_PAGES * PEER_PAGE];
@@ -212,6 +228,8 @@ static const struct {
     {"foreign-attach", foreign_attach},
     {"foreign-resume", foreign_resume},
     {"own-resume", own_resume},
+    {"inquire", inquire},
+    {"hear", hear},
     {"pages", pages},
     {"main-pages", main_pages},
     {"page-request", page_request},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/peer/peer.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,11 +9,12 @@
 
 /*
  * The source of a migration, as a script. Steps with a '+' open a connection, '<' waits for an
- * answer, '/' hangs up, '@' goes back to the first connection; all others are octets (bytes.c).
+ * answer, '/' hangs up, '@' goes back to the first connection (or the second), '~' lets the subject
+ * have time for what it must not do; all others are octets (bytes.c).
  */
 static const struct {
     const char *name;
-    const char *steps[24];
+    const char *steps[28];
 } SCRIPTS[] = {
     {"precopy",
      {"+main", "header", "config", "return-path", "ping:1", "<pong", "start", "all-pages",
@@ -20,6 +22,7 @@ static const struct {
     {"one-way",
      {"+main", "header", "config", "start", "all-pages", "command:11", "end", "eof", "vmdesc",
       "/"}},
+    {"empty", {"+main", "header", "config", "eof", "vmdesc", "/"}},
     {"octets", {"+main", "=with", "/", "<end"}}, /* of any wire, as `with` has them */
     {"multifd",
      {"+main", "header", "config", "+multifd", "hello:0", "sync", "@main", "return-path", "ping:1",
@@ -28,10 +31,15 @@ static const struct {
      {"+main", "header", "config", "return-path", "ping:1", "<pong", "advise", "start",
       "some-pages", "command:11", "discard:5", "package", "ping:4", "<runs", "rest", "end", "eof",
       "<shut"}},
-    {"recovery", {"+main",       "header", "config",     "return-path", "ping:1",  "<pong",
-                  "advise",      "start",  "some-pages", "discard:5",   "package", "ping:4",
-                  "<asks",       "/",      "+main",      "recv-bitmap", "<bitmap", "command:9",
-                  "<resume-ack", "rest",   "end",        "eof",         "<shut"}},
+    {"recovery", {"+main",       "header",      "config",     "return-path", "ping:1",  "<pong",
+                  "advise",      "start",       "some-pages", "discard:5",   "package", "ping:4",
+                  "<asks",       "/",           "+main",      "recv-bitmap", "<bitmap", "command:9",
+                  "<resume-ack", "<asks-again", "rest",       "end",         "eof",     "<shut"}},
+    {"preempt",
+     {"+main",    "header",     "config",      "return-path", "ping:1",     "<pong",  "advise",
+      "start",    "some-pages", "command:11",  "discard:5",   "package",    "ping:4", "<runs",
+      "+preempt", "@main",      "page:4",      "page:5",      "last-pages", "end",    "eof",
+      "~",        "@preempt",   "bare-page:6", "/",           "@main",      "<shut"}},
 };
 
 /* [RP-10] A PONG has the value of a PING, and each has one. */
@@ -95,6 +103,20 @@ static bool until_asked(struct peer *p) {
     return got != 0;
 }
 
+/* [REC-4] The page that was asked for before the cut, with its block's name. */
+static bool until_asked_again(struct peer *p) {
+    uint8_t payload[65536];
+    unsigned got;
+    if (has_adapter(p))
+        return true;
+    do
+        got = answer(p, payload);
+    while (got && got != 3 && got != 4);
+    if (got == 4)
+        peer_fail(p, "the first request of a connection names no block");
+    return got == 3;
+}
+
 static bool take_bitmap(struct peer *p) {
     uint8_t tail[24]; /* length, one word, end mark */
     return until(p, 5, 1) && peer_read(p, tail, sizeof tail);
@@ -115,6 +137,8 @@ static void wait_for(struct peer *p, const char *what) {
         got = until(p, 2, 2);
     else if (strcmp(what, "asks") == 0)
         got = until_asked(p);
+    else if (strcmp(what, "asks-again") == 0)
+        got = until_asked_again(p);
     else if (strcmp(what, "bitmap") == 0)
         got = take_bitmap(p);
     else if (strcmp(what, "resume-ack") == 0)
@@ -154,7 +178,9 @@ static void take(struct peer *p, const char *step) {
     else if (*step == '=')
         take(p, p->with);
     else if (*step == '@')
-        p->fd = p->fds[0];
+        p->fd = p->fds[strcmp(step, "@preempt") == 0];
+    else if (*step == '~')
+        (void)poll(NULL, 0, 300);
     else if (*step == '/')
         (void)shutdown(p->fd, SHUT_WR);
     else if (!write_step(p, step))

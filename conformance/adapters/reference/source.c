@@ -116,6 +116,15 @@ static void recover(struct reference *r, const char *control) {
         kit_say(&r->kit, "it does not take the order to recover");
 }
 
+/* A script does not come back: what it said stands. */
+static void give_up(struct reference *r, const char *control) {
+    if (!wait_state(r, control, "PAUSED"))
+        return;
+    (void)order(control, "{\"order\": \"resolve\", \"as\": \"theirs\"}");
+    if (!order(control, "{\"order\": \"give-up\"}"))
+        kit_say(&r->kit, "it does not take the order to give up");
+}
+
 /* Where the guest is cannot be known here after such a cut: the operator, the rig, says it. */
 static void settle(struct reference *r, const char *control) {
     char line[CERT_PATH];
@@ -159,6 +168,8 @@ enum kit_exit ref_source(struct reference *r) {
     kit_mark(&r->kit, "ready");
     if (ref_start(r) != 0)
         return KIT_LOCAL;
+    if (ref_is_dialogue(r) && kit_postcopy(&r->kit))
+        give_up(r, control);
     if (recovers && !ref_is_native(r))
         recover(r, control);
     if (doubts && !ref_is_native(r))
