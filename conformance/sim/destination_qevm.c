@@ -21,6 +21,8 @@ static void run(struct world *w) {
     d->locks = true;
     if (!dst_engine_run(&d->qevm))
         broken(w, "RUN of a destination that has failed");
+    if (d->runs) /* [DST-2] it is started once, when the stream has ended or POSTCOPY_RUN came */
+        broken(w, "a guest that runs is started again");
     destination_runs(w, d->listening);
     if (!d->listening)
         qevm_say(w, spread(w, 10, 22), DST_EV_CHANNELS_DONE);
