@@ -51,9 +51,11 @@ enum vms_code dn_add_block(struct dst_native_session *s, const struct vms_rec_ra
                                    .fd = have->fd},
                            .pages = have->used_length >> DN_PAGE_BITS};
     b->arrived = calloc((size_t)(b->pages + 63) / 64, sizeof *b->arrived);
-    s->block_count++;
+    if (!b->arrived) /* [MOD-9] not in the list: frames that are still read must not find it */
+        return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
     b->huge = prefer_huge(s, &b->map);
-    return b->arrived ? VMS_OK : vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+    s->block_count++;
+    return VMS_OK;
 }
 
 static enum vms_code make_digest(struct dn_block *b, uint32_t index, struct vms_error *err) {
