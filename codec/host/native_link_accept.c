@@ -273,15 +273,31 @@ static enum vms_code join(struct vms_native_link *l, struct link_conn *c, struct
     return code;
 }
 
+/*
+ * [MOD-9] What could not be taken for want of memory may have been a channel of the session, for
+ * which nobody shall wait for ever. With RESUME the source, whose connection is gone, comes again.
+ */
+static void give_up_starved(struct vms_native_link *l, const struct vms_error *err) {
+    pthread_mutex_lock(&l->mutex);
+    if (err->code == VMS_E_NO_MEMORY && link_is_up(l) &&
+        !(l->session.agreement.features & VMS_FEATURE_RESUME))
+        link_fail_locked(l, err);
+    pthread_mutex_unlock(&l->mutex);
+}
+
 void link_accept_one(struct vms_native_link *l, int timeout_ms) {
     struct vms_error err = {.clause = ""};
     struct link_conn *c = NULL;
-    if (accept_conn(l, timeout_ms, &c, &err) != VMS_OK)
+    if (accept_conn(l, timeout_ms, &c, &err) != VMS_OK) {
+        give_up_starved(l, &err);
         return;
+    }
     enum vms_code code = link_read_hello(c, &err);
     if (code == VMS_OK)
         code = join(l, c, &err);
-    if (code != VMS_OK)
+    if (code != VMS_OK) {
         refuse(l, c, &err, UINT32_MAX);
+        give_up_starved(l, &err);
+    }
     link_conn_put(l, c);
 }
