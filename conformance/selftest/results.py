@@ -9,7 +9,7 @@ import os
 from tree import PROGRAMS, files_below
 
 # What of conformance/ is not the suite, or is kept apart.
-NOT_SUITE = ("selftest/bugs/", "bench/", "live/", "test-vm/", "fuzz/")
+NOT_SUITE = ("selftest/bugs/", "bench/", "live/", "test-vm/", "nomem/", "soak/", "faults/", "vfio-faults/", "vfio-matrix/")
 
 
 def digest(*texts):

@@ -2,6 +2,7 @@
 """Copies of the source tree that are built: one without a bug, one for each worker."""
 
 import filecmp
+import glob
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ PROGRAMS = {
     "vectors": "tests/vectors",
     "qevm-encoder": "tests/qevm-encoder",
     "transcode-trips": "tests/transcode-trips",
+    "pack-trips": "tests/pack-trips",
     "integrity": "tests/integrity",
     "integrity-forged": "tests/integrity-forged",
     "sim": "sim",
@@ -40,14 +42,16 @@ def files_below(root):
 
 
 def same(a, b):
-    if not os.path.lexists(b):
+    """By what is in them: a time says nothing where a tree was checked out or mended since."""
+    if not os.path.lexists(b) or os.path.islink(a) != os.path.islink(b):
         return False
-    x, y = os.lstat(a), os.lstat(b)
-    return x.st_size == y.st_size and x.st_mtime_ns == y.st_mtime_ns
+    if os.path.islink(a):
+        return os.readlink(a) == os.readlink(b)
+    return os.path.getsize(a) == os.path.getsize(b) and filecmp.cmp(a, b, shallow=False)
 
 
 def sync(source, target):
-    """Makes target's sources those of source; times are kept, so that make builds what changed."""
+    """Makes target's sources those of source; what changed is as new as now, so that make builds it."""
     wanted = set(files_below(source))
     for name in wanted:
         a, b = os.path.join(source, name), os.path.join(target, name)
@@ -56,9 +60,13 @@ def sync(source, target):
         os.makedirs(os.path.dirname(b), exist_ok=True)
         if os.path.lexists(b):
             os.remove(b)
-        shutil.copy2(a, b, follow_symlinks=False)
-    for name in set(files_below(target)) - wanted:
+        shutil.copy(a, b, follow_symlinks=False)
+    gone = set(files_below(target)) - wanted
+    for name in gone:
         os.remove(os.path.join(target, name))
+    if gone:  # an archive keeps what was in it
+        for archive in glob.glob(os.path.join(target, "build", "**", "*.a"), recursive=True):
+            os.remove(archive)
 
 
 class Tree:
