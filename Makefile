@@ -24,11 +24,12 @@ units = $(filter-out %_test.c $(2),$(wildcard $(addsuffix /*.c,$(1))))
 tests = $(wildcard $(addsuffix /*_test.c,$(1)))
 objs  = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-# What needs jansson, OpenSSL or zstd stands in archives of its own.
+# What needs jansson, OpenSSL, libIPSec_MB or zstd stands in archives of its own.
 VMDESC_SRC   := codec/qevm/vmdesc.c
 OPENSSL_SRC  := codec/seal/openssl.c
+IPSECMB_SRC  := codec/seal/ipsecmb.c
 ZSTD_SRC     := codec/pack/zstd.c
-VMSTREAM_SRC := $(filter-out $(VMDESC_SRC) $(OPENSSL_SRC) $(ZSTD_SRC),\
+VMSTREAM_SRC := $(filter-out $(VMDESC_SRC) $(OPENSSL_SRC) $(IPSECMB_SRC) $(ZSTD_SRC),\
                 $(call units,$(addprefix codec/,core qevm seal pack native transcode)))
 HOST_SRC     := $(call units,codec/host)
 TOOL_SRC     := $(call units,codec/tool)
@@ -50,6 +51,7 @@ RECORD_SRC   := $(wildcard conformance/adapters/record_*.c)
 LIBVMSTREAM := $(BUILD)/libvmstream.a
 LIBVMDESC   := $(BUILD)/libvmstream-vmdesc.a
 LIBOPENSSL  := $(BUILD)/libvmstream-openssl.a
+LIBIPSECMB  := $(BUILD)/libvmstream-ipsecmb.a
 LIBZSTD     := $(BUILD)/libvmstream-zstd.a
 LIBHOST     := $(BUILD)/libvmstream-host.a
 LIBSRCENGINE := $(BUILD)/libreference-src-engine.a
@@ -57,7 +59,13 @@ LIBDSTENGINE := $(BUILD)/libreference-dst-engine.a
 LIBVM       := $(BUILD)/libreference-vm.a
 LIBPEER     := $(BUILD)/libpeer.a
 
-HOST_LIBS := -lssl -lcrypto -lz -lzstd -lcbor -ljansson
+# Intel's multi-buffer crypto, where it is installed; IPSECMB_LIBS= on the command line builds without
+# it. The first recipe that asks finds out, once packages have been installed.
+IPSECMB_LIBS = $(eval IPSECMB_LIBS := $(shell echo 'int main(void) { return !alloc_mb_mgr(0); }' | \
+    $(CC) -include intel-ipsec-mb.h -x c -o /dev/null - -lIPSec_MB 2>/dev/null && echo -lIPSec_MB))$(IPSECMB_LIBS)
+DEFS_codec/seal/ipsecmb = $(if $(IPSECMB_LIBS),-DVMS_IPSECMB)
+
+HOST_LIBS = $(IPSECMB_LIBS) -lssl -lcrypto -lz -lzstd -lcbor -ljansson
 
 all: libs programs
 
@@ -90,7 +98,7 @@ build/.deps-%: conformance/deps
 $(BUILD)/obj/%.o: %.c | $(DEPS)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo '  CC   $<')
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(DEFS_$*) $(CFLAGS) -c $< -o $@
 
 define archive
 	@mkdir -p $(@D)
@@ -106,17 +114,18 @@ endef
 $(LIBVMSTREAM): $(call objs,$(VMSTREAM_SRC)) ; $(archive)
 $(LIBVMDESC): $(call objs,$(VMDESC_SRC)) ; $(archive)
 $(LIBOPENSSL): $(call objs,$(OPENSSL_SRC)) ; $(archive)
+$(LIBIPSECMB): $(call objs,$(IPSECMB_SRC)) ; $(archive)
 $(LIBZSTD): $(call objs,$(ZSTD_SRC)) ; $(archive)
 $(LIBHOST): $(call objs,$(HOST_SRC)) ; $(archive)
 $(LIBSRCENGINE): $(call objs,$(SRC_ENGINE_SRC)) ; $(archive)
 $(LIBDSTENGINE): $(call objs,$(DST_ENGINE_SRC)) ; $(archive)
 $(LIBVM): $(call objs,$(VM_SRC)) ; $(archive)
 
-LIBS := $(LIBVMSTREAM) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(LIBHOST)
+LIBS := $(LIBVMSTREAM) $(LIBVMDESC) $(LIBIPSECMB) $(LIBOPENSSL) $(LIBZSTD) $(LIBHOST)
 libs: $(LIBS)
 
 # Archives in link order: users before what they use.
-LINK_LIBS = $(LIBHOST) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(LIBVMSTREAM)
+LINK_LIBS = $(LIBHOST) $(LIBVMDESC) $(LIBIPSECMB) $(LIBOPENSSL) $(LIBZSTD) $(LIBVMSTREAM)
 
 $(BUILD)/vmstream: $(call objs,$(TOOL_SRC)) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
@@ -219,7 +228,8 @@ install: all man
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 	    $(DESTDIR)$(PREFIX)/include/vmstream/registry $(DESTDIR)$(PREFIX)/share/man/man1
 	install $(INSTALLED) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(LIBVMSTREAM) $(LIBVMDESC) $(LIBOPENSSL) $(LIBZSTD) $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(LIBVMSTREAM) $(LIBVMDESC) $(LIBIPSECMB) $(LIBOPENSSL) \
+	    $(LIBZSTD) $(DESTDIR)$(PREFIX)/lib
 	install -m 644 codec/include/vmstream/*.h $(DESTDIR)$(PREFIX)/include/vmstream
 	install -m 644 spec/registry/*.def $(DESTDIR)$(PREFIX)/include/vmstream/registry
 	install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1

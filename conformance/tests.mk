@@ -36,6 +36,9 @@ bench: $(BUILD)/qevm-bench
 
 .PHONY: vectors bench
 
+# The tests of seal once more, over the other back end.
+$(eval $(call test_program,seal-ipsecmb,$(call tests,codec/seal) conformance/seal/with_ipsecmb.c))
+
 # The integrity figures of the native wire; each attack prints a line.
 INTEGRITY_SRC := $(wildcard conformance/integrity/*.c) $(QEVM_STREAM_SRC)
 $(eval $(call test_program,integrity,conformance/integrity_test.c $(INTEGRITY_SRC)))

@@ -11,7 +11,8 @@
  *   hkdf.c     RFC 5869                                             psk.c         key files
  *   schedule.c key schedule                                         transcript.c  the hash in END
  *   link.c     what sealer.c and opener.c share: key, epoch,        wipe.c
- *              sequence, limits, running a frame                    openssl.c     the back end
+ *              sequence, limits, running a frame                    openssl.c, ipsecmb.c
+ *                                                                   the back ends
  */
 
 /* What seal knows of a frame's header: the rest is the business of native. */

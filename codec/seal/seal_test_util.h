@@ -4,6 +4,7 @@
 
 #include "seal/internal.h"
 #include <criterion/criterion.h>
+#include <vmstream/ipsecmb.h>
 #include <vmstream/openssl.h>
 
 /* What most tests need: the back end, a master secret, frames. */
@@ -61,15 +62,34 @@ static inline enum vms_code test_open(struct vms_opener *o, struct test_frame *f
 }
 
 static struct vms_openssl *test_openssl;
+static struct vms_ipsecmb *test_ipsecmb;
 
 /* Made at the first call; test_crypto_free() ends every suite that asks for it. */
-static inline const struct vms_crypto_ops *test_crypto(void) {
+static inline const struct vms_crypto_ops *test_openssl_ops(void) {
     if (!test_openssl)
         test_openssl = vms_openssl_new();
     cr_assert_not_null(test_openssl);
     return vms_openssl_ops(test_openssl);
 }
+
+/* The same of the other back end, which not every machine has: then the test is skipped. */
+static inline const struct vms_crypto_ops *test_ipsecmb_ops(void) {
+    const char *why = NULL;
+    if (!test_ipsecmb)
+        test_ipsecmb = vms_ipsecmb_new(test_openssl_ops(), &why);
+    if (!test_ipsecmb)
+        cr_skip_test("ipsec-mb: %s", why);
+    return vms_ipsecmb_ops(test_ipsecmb);
+}
+
+/* All tests of seal are there twice: test program seal-ipsecmb is linked with this, seal is not. */
+extern const bool test_with_ipsecmb __attribute__((weak));
+
+static inline const struct vms_crypto_ops *test_crypto(void) {
+    return &test_with_ipsecmb ? test_ipsecmb_ops() : test_openssl_ops();
+}
 static inline void test_crypto_free(void) {
+    vms_ipsecmb_free(test_ipsecmb);
     vms_openssl_free(test_openssl);
 }
 

@@ -31,15 +31,23 @@ static bool keeping;
 
 void *__libc_malloc(size_t len);
 void *__libc_realloc(void *ptr, size_t len);
+void *__libc_memalign(size_t alignment, size_t len);
 void __libc_free(void *ptr);
 
-void *malloc(size_t len) {
-    void *ptr = __libc_malloc(len);
+static void *keep(void *ptr, size_t len) {
     if (keeping && block_count == BLOCKS_MAX)
         abort();
     if (keeping)
         blocks[block_count++] = (struct block){ptr, len};
     return ptr;
+}
+
+void *malloc(size_t len) {
+    return keep(__libc_malloc(len), len);
+}
+
+void *aligned_alloc(size_t alignment, size_t len) {
+    return keep(__libc_memalign(alignment, len), len);
 }
 
 void *calloc(size_t count, size_t len) {

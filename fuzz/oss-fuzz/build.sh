@@ -25,7 +25,8 @@ for lib in ssl crypto z zstd cbor jansson; do
     libs="$libs $file"
 done
 make -j"$(nproc)" CC=$name BUILD="$build" OPT=-O1 FUZZ_ENGINE="$LIB_FUZZING_ENGINE" \
-    HOST_LIBS="$libs -lpthread -ldl -Wl,-rpath,"'\$$ORIGIN/lib' fuzz-harnesses
+    HOST_LIBS="$libs -lpthread -ldl -Wl,-rpath,"'\$$ORIGIN/lib' \
+    IPSECMB_LIBS= fuzz-harnesses
 fuzz/seeds "$build/seeds"
 fuzz/dict/generate "$build/dict"
 for program in "$build"/fuzz/*; do

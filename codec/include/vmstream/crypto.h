@@ -5,7 +5,7 @@
 #include <vmstream/slice.h>
 
 /** The cryptography that libvmstream needs and does not bring itself. A back end fills the vtable
- * below; vmstream/openssl.h is the one that ships. */
+ * below; two ship: vmstream/openssl.h, and over it vmstream/ipsecmb.h where that is faster. */
 
 enum {
     VMS_SHA256_BYTES = 32,
