@@ -2,8 +2,8 @@
 #ifndef VMSTREAM_HOST_NATIVE_INTERNAL_H
 #define VMSTREAM_HOST_NATIVE_INTERNAL_H
 
+#include "host/backend.h"
 #include "host/native_file.h"
-#include <vmstream/openssl.h>
 #include <vmstream/session.h>
 
 /*
@@ -17,7 +17,7 @@ struct vms_native_in_channel {
 
 struct vms_native_reader {
     struct vms_native_reader_config config;
-    struct vms_openssl *openssl;
+    struct vms_backend *backend;
     const struct vms_crypto_ops *crypto;
     void *zstd_mem;
     void *intake_mem;

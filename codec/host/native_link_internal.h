@@ -2,11 +2,11 @@
 #ifndef VMSTREAM_HOST_NATIVE_LINK_INTERNAL_H
 #define VMSTREAM_HOST_NATIVE_LINK_INTERNAL_H
 
+#include "host/backend.h"
 #include "host/native_link.h"
 #include "host/native_link_rooms.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <vmstream/openssl.h>
 
 /*
  *   native_link.c        state, the threads                   native_link_send.c   kept frames
@@ -101,7 +101,7 @@ struct vms_native_link {
     struct vms_psk psk; /* of the session, once known */
     uint8_t exporter[VMS_EXPORTER_BYTES];
     bool exporter_known;
-    struct vms_openssl *openssl;
+    struct vms_backend *backend;
     const struct vms_crypto_ops *crypto;
 
     pthread_mutex_t attaching; /* source: who makes connections of channels; before all others */

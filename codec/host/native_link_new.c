@@ -98,14 +98,14 @@ static enum vms_code allocate(struct vms_native_link *l, struct vms_error *err) 
     l->channels = calloc(l->channel_count, sizeof *l->channels);
     l->accounts = calloc(l->channel_count, sizeof *l->accounts);
     l->cancel = vms_cancel_new();
-    l->openssl = vms_openssl_new();
     if (!l->channels || !l->accounts || !l->cancel || !l->channel_count)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
     for (uint32_t i = 0; i < l->channel_count; i++)
         pthread_mutex_init(&l->channels[i].write, NULL);
-    if (!l->openssl)
-        return vms_error_set(err, VMS_E_SEAL_CRYPTO, "no OpenSSL");
-    l->crypto = vms_openssl_ops(l->openssl);
+    l->backend = vms_backend_new(NULL, err);
+    if (!l->backend)
+        return err->code;
+    l->crypto = vms_backend_ops(l->backend);
     return VMS_OK;
 }
 
@@ -338,7 +338,7 @@ void vms_native_link_free(struct vms_native_link *l) {
         free_channel(l, &l->channels[i]);
     link_bury(l);
     vms_cancel_free(l->cancel);
-    vms_openssl_free(l->openssl);
+    vms_backend_free(l->backend);
     if (l->config.first)
         (void)vms_channel_close(l->config.first, NULL);
     if (l->psk_text)

@@ -144,12 +144,12 @@ static enum vms_code allocate(struct vms_native_reader *r, struct vms_error *err
     r->channels = calloc(count, sizeof *r->channels);
     r->accounts = calloc(count, sizeof *r->accounts);
     r->buffer = malloc(BUFFER);
-    r->openssl = vms_openssl_new();
     if (!r->channels || !r->accounts || !r->buffer || r->config.begin.len > BUFFER)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
-    if (!r->openssl)
-        return vms_error_set(err, VMS_E_SEAL_CRYPTO, "no OpenSSL");
-    r->crypto = vms_openssl_ops(r->openssl);
+    r->backend = vms_backend_new(NULL, err);
+    if (!r->backend)
+        return err->code;
+    r->crypto = vms_backend_ops(r->backend);
     vms_session_init(&r->session, VMS_ROLE_DESTINATION, no_id, r->accounts, r->channel_count);
     if (vms_transcript_init(&r->transcript, r->crypto, err) != VMS_OK)
         return err->code;
@@ -181,7 +181,7 @@ void vms_native_reader_free(struct vms_native_reader *r) {
     for (uint32_t i = 0; r->channels && i < r->channel_count; i++)
         vms_opener_free(&r->channels[i].opener);
     vms_transcript_free(&r->transcript);
-    vms_openssl_free(r->openssl);
+    vms_backend_free(r->backend);
     free(r->zstd_mem);
     free(r->intake_mem);
     free(r->channels);

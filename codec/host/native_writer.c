@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/backend.h"
 #include "host/native_file.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/uio.h>
-#include <vmstream/openssl.h>
 #include <vmstream/session.h>
 #include <vmstream/vmstream.h>
 
@@ -22,7 +22,7 @@ struct channel {
 
 struct vms_native_writer {
     struct vms_native_writer_config config;
-    struct vms_openssl *openssl;
+    struct vms_backend *backend;
     const struct vms_crypto_ops *crypto;
     struct vms_psk psk;
     uint8_t master[VMS_MASTER_BYTES];
@@ -298,12 +298,12 @@ static enum vms_code allocate(struct vms_native_writer *w, struct vms_error *err
     w->channels = calloc(count, sizeof *w->channels);
     w->accounts = calloc(count, sizeof *w->accounts);
     w->sent = calloc(count, sizeof *w->sent);
-    w->openssl = vms_openssl_new();
     if (!w->out.ptr || !w->channels || !w->accounts || !w->sent)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
-    if (!w->openssl)
-        return vms_error_set(err, VMS_E_SEAL_CRYPTO, "no OpenSSL");
-    w->crypto = vms_openssl_ops(w->openssl);
+    w->backend = vms_backend_new(NULL, err);
+    if (!w->backend)
+        return err->code;
+    w->crypto = vms_backend_ops(w->backend);
     return vms_transcript_init(&w->transcript, w->crypto, err);
 }
 
@@ -342,7 +342,7 @@ void vms_native_writer_free(struct vms_native_writer *w) {
     for (uint32_t i = 0; w->channels && i < w->channel_count; i++)
         vms_sealer_free(&w->channels[i].sealer);
     vms_transcript_free(&w->transcript);
-    vms_openssl_free(w->openssl);
+    vms_backend_free(w->backend);
     free(w->out.ptr);
     free(w->channels);
     free(w->accounts);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/backend.h"
 #include "tool/relay_tool.h"
 #include "tool/tool.h"
 #include <stdio.h>
@@ -69,7 +70,17 @@ static int print_help(void) {
         printf("  %-10s%s\n", COMMANDS[i].name, COMMANDS[i].summary);
     printf("  %-10s%s\n", "relay", "carry a live migration between hosts: vmstream relay --help");
     printf("  %-10s%s\n", "help", "help on a command: vmstream help COMMAND");
-    printf("\nvmstream --version prints the version.\n");
+    printf("\nvmstream --version prints the version, and whose cryptography is in use.\n");
+    return TOOL_DONE;
+}
+
+/* Which cryptography it would use, too: it depends on the machine. */
+static int print_version(void) {
+    struct vms_error err;
+    struct vms_backend *backend = vms_backend_new(NULL, &err);
+    printf("vmstream %s\n%s\n", VMSTREAM_VERSION,
+           backend ? vms_backend_text(backend) : err.message);
+    vms_backend_free(backend);
     return TOOL_DONE;
 }
 
@@ -104,10 +115,8 @@ static int dispatch(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "";
     if (argc < 2)
         return tool_usage("no command: see vmstream help");
-    if (strcmp(name, "--version") == 0) {
-        printf("vmstream %s\n", VMSTREAM_VERSION);
-        return TOOL_DONE;
-    }
+    if (strcmp(name, "--version") == 0)
+        return print_version();
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return argc > 2 ? help_on(argv[2]) : print_help();
     if (strcmp(name, "relay") == 0)
