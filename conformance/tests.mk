@@ -49,13 +49,15 @@ $(eval $(call test_program,integrity-forged,$(addprefix conformance/integrity_,\
 BENCH_PAIR_SRC := $(addprefix conformance/bench/,native_pair.c native_send.c native_receive.c image.c)
 $(BUILD)/native-bench: $(call objs,conformance/bench/native_bench.c $(BENCH_PAIR_SRC)) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS))
+$(BUILD)/seal-bench: $(call objs,conformance/bench/seal_bench.c $(BENCH_PAIR_SRC)) $(LINK_LIBS)
+	$(call link,$(HOST_LIBS))
 MIGRATE_BENCH_SRC := $(wildcard conformance/bench/rig*.c) \
 	$(addprefix conformance/bench/,migrate_bench.c cases.c results.c measure.c) $(BENCH_PAIR_SRC)
 $(BUILD)/migrate-bench: $(call objs,$(MIGRATE_BENCH_SRC)) $(LIBPEER) $(LIBVM) $(LINK_LIBS)
 	$(call link,$(HOST_LIBS) -lm)
 $(BUILD)/obj/conformance/bench/results.o: conformance/bench/bench_page.js
 $(eval $(call test_program,bench-measure,conformance/bench/measure_test.c conformance/bench/measure.c,,-lm))
-bench: $(BUILD)/native-bench $(BUILD)/migrate-bench $(BUILD)/reference-src $(BUILD)/reference-dst
+bench: $(BUILD)/seal-bench $(BUILD)/native-bench $(BUILD)/migrate-bench $(BUILD)/reference-src $(BUILD)/reference-dst
 # Written into the program as they are.
 $(BUILD)/obj/codec/host/report_assets.o: $(wildcard codec/host/report_*.js codec/host/report_*.css)
 

@@ -19,15 +19,17 @@ enum {
 };
 
 static const struct way WAYS[] = {
-    {"bare copy", true, VMS_SUITE_NONE, 0},
-    {"native none", false, VMS_SUITE_NONE, 0},
-    {"native gmac", false, VMS_SUITE_AES_256_GMAC, 0},
-    {"native gcm", false, VMS_SUITE_AES_256_GCM, 0},
-    {"native chacha20", false, VMS_SUITE_CHACHA20_POLY1305, 0},
-    {"native none, zstd 1", false, VMS_SUITE_NONE, 1},
-    {"native none, zstd 3", false, VMS_SUITE_NONE, 3},
-    {"native none, zstd adaptive", false, VMS_SUITE_NONE, LEVEL_ADAPTIVE},
-    {"native gcm, zstd 1", false, VMS_SUITE_AES_256_GCM, 1},
+    {"bare copy", true, VMS_SUITE_NONE, 0, NULL},
+    {"native none", false, VMS_SUITE_NONE, 0, NULL},
+    {"native gmac", false, VMS_SUITE_AES_256_GMAC, 0, NULL},
+    {"native gcm", false, VMS_SUITE_AES_256_GCM, 0, NULL},
+    {"native gmac, openssl", false, VMS_SUITE_AES_256_GMAC, 0, "openssl"},
+    {"native gcm, openssl", false, VMS_SUITE_AES_256_GCM, 0, "openssl"},
+    {"native chacha20", false, VMS_SUITE_CHACHA20_POLY1305, 0, NULL},
+    {"native none, zstd 1", false, VMS_SUITE_NONE, 1, NULL},
+    {"native none, zstd 3", false, VMS_SUITE_NONE, 3, NULL},
+    {"native none, zstd adaptive", false, VMS_SUITE_NONE, LEVEL_ADAPTIVE, NULL},
+    {"native gcm, zstd 1", false, VMS_SUITE_AES_256_GCM, 1, NULL},
 };
 enum {
     WAY_COUNT = sizeof WAYS / sizeof *WAYS,

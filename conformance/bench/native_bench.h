@@ -32,7 +32,8 @@ struct way {
     const char *name;
     bool bare; /* floor: the pages that are not zero, which need not be looked for */
     enum vms_suite suite;
-    int level; /* zstd; 0: none; LEVEL_ADAPTIVE */
+    int level;          /* zstd; 0: none; LEVEL_ADAPTIVE */
+    const char *crypto; /* back end (host/backend.h); NULL: the faster one */
 };
 
 /* What the two processes tell, in memory that they share. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/bench/native_bench.h"
+#include "host/backend.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -108,6 +109,8 @@ struct transfer bench_transfer(const struct way *way, bool tcp, const uint8_t *i
         if ((pids[side] = fork()) == 0) {
             (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
             (void)close(fds[!side]);
+            if (way->crypto)
+                (void)setenv(VMS_BACKEND_VARIABLE, way->crypto, 1);
             (side == 0 ? run_source : run_destination)(&job, fds[side]);
         }
     (void)close(fds[0]);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/bench/native_bench.h"
+#include "host/backend.h"
 
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <vmstream/native.h>
-#include <vmstream/openssl.h>
 #include <vmstream/pack_zstd.h>
 
 enum {
@@ -18,7 +18,7 @@ struct receiver {
     int fd;
     uint8_t *memory;
     uint64_t bytes;
-    struct vms_openssl *openssl;
+    struct vms_backend *backend;
     const struct vms_crypto_ops *crypto;
     struct vms_psk psk;
     struct vms_opener opener;
@@ -210,8 +210,10 @@ static void make_unpacker(struct receiver *r) {
 static void make_receiver(struct receiver *r, bool keyed) {
     struct vms_native_config config = vms_native_config_default();
     struct vms_error err;
-    r->openssl = vms_openssl_new();
-    r->crypto = vms_openssl_ops(r->openssl);
+    r->backend = vms_backend_new(NULL, &err);
+    if (!r->backend)
+        abort();
+    r->crypto = vms_backend_ops(r->backend);
     if (keyed &&
         vms_psk_parse(vms_str(BENCH_KEYS), vms_str(""), 0, &config.limits, &r->psk, &err) != VMS_OK)
         abort();

@@ -50,6 +50,7 @@ struct ours {
     const char *args[8];   /* more for reference-src, NULL-terminated */
     bool postcopy;         /* at once; faults are measured */
     bool peer_libraries;   /* of the newest QEMU's own system: its OpenSSL, too */
+    const char *crypto;    /* back end (host/backend.h); NULL: the faster one */
 };
 
 struct qemu {

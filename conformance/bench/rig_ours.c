@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/bench/rig.h"
 #include "conformance/live/live.h"
+#include "host/backend.h"
 
 #include <errno.h>
 #include <math.h>
@@ -55,16 +56,25 @@ static void add_loader(struct command *c) {
     if (!end)
         return;
     *end = 0;
-    (void)snprintf(c->text[0], sizeof c->text[0], "%.100s/root/lib64/ld-linux-x86-64.so.2", root);
-    c->argv[c->count++] = c->text[0];
-    (void)snprintf(c->text[1], sizeof c->text[1], "%.60s/root%s:%s", root, LIBRARIES, LIBRARIES);
-    c->argv[c->count++] = "--library-path";
-    c->argv[c->count++] = c->text[1];
+    size_t at = c->count++;
+    (void)snprintf(c->text[at], sizeof c->text[at], "%.100s/root/lib64/ld-linux-x86-64.so.2", root);
+    c->argv[at] = c->text[at];
+    char paths[160];
+    (void)snprintf(paths, sizeof paths, "%.60s/root%s:%s", root, LIBRARIES, LIBRARIES);
+    add(c, "--library-path", paths);
+}
+
+static void add_crypto(struct command *c, const char *name) {
+    char text[64];
+    (void)snprintf(text, sizeof text, "%s=%s", VMS_BACKEND_VARIABLE, name);
+    add(c, "/usr/bin/env", text);
 }
 
 static void begin(struct command *c, const struct rig *r, const struct ours *what,
                   const char *program) {
     memset(c, 0, sizeof *c);
+    if (what->crypto)
+        add_crypto(c, what->crypto);
     if (what->peer_libraries)
         add_loader(c);
     size_t at = c->count;
