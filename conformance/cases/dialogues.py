@@ -361,7 +361,7 @@ MORE_DESTINATION = {
         native("HND-1", "COMMIT before READY: a frame that END lists has not come", "end", "instead",
                "end:6+start+commit", "HANDOVER_UNEXPECTED"),
         native("HND-11", "asked by one that lost its journal: RUNNING is said again", "ack", "instead", "inquire",
-               clauses=["HND-14"]),
+               clauses=["HND-14"], resume=True, wire={"frames": {"RUNNING": 2}}),
         native("HND-10", "asked by one that lost its journal: NOT_STARTED is said again", "commit", "instead",
                "commit:9+inquire", "*", clauses=["HND-11", "HND-14"], options=ASKED),
         native("RSM-9", "RESUME that wants a frame which was acknowledged", "start", "before",

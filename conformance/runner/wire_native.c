@@ -53,6 +53,19 @@ static void expect_hand_over(struct cert_rig *r, const json_t *counts) {
         expect(r, counts, frames[i]);
 }
 
+/* What the case wants of all connections together: so many frames, or more. */
+static void expect_frames(struct cert_rig *r, const json_t *counts) {
+    const json_t *wire = json_object_get(json_object_get(r->test, "expect"), "wire");
+    const char *name;
+    json_t *want;
+    json_object_foreach(json_object_get(wire, "frames"), name, want) {
+        json_int_t have = cert_int(counts, name, 0), least = json_integer_value(want);
+        if (have < least)
+            cert_break(r, "on the wire: %lld frames %s, not %lld", (long long)have, name,
+                       (long long)least);
+    }
+}
+
 void cert_judge_frames(struct cert_rig *r) {
     unsigned n = r->tap ? vms_tap_count(r->tap) : 0;
     char path[CERT_PATH];
@@ -66,6 +79,7 @@ void cert_judge_frames(struct cert_rig *r) {
     }
     if (text) {
         expect_hand_over(r, counts);
+        expect_frames(r, counts);
         (void)fclose(text);
         (void)json_object_set_new(r->result, "wire",
                                   json_pack("{s:i, s:O}", "connections", (int)n, "frames", counts));
