@@ -4,10 +4,14 @@
 
 /* What the machine orders. Each deed reports what came of it as the next event. */
 
+/* A failure is a cut; what was not sent for want of memory [MOD-9] is made one: it is asked for. */
 static void send_main(struct dst_native_session *s, struct vms_native_out *out) {
-    struct vms_error err;
-    if (s->link && !s->link_dead)
-        (void)vms_native_link_send(s->link, 0, out, &err); /* its failure is a cut */
+    struct vms_error err = {.clause = ""};
+    if (!s->link || s->link_dead)
+        return;
+    enum vms_code code = vms_native_link_send(s->link, 0, out, &err);
+    if (code == VMS_E_NO_MEMORY || code == VMS_E_SEAL_CRYPTO)
+        vms_native_link_abort(s->link, &err);
 }
 
 static void send_handover(struct dst_native_session *s, uint32_t type, uint64_t generation) {
