@@ -389,6 +389,8 @@ MORE_SOURCE = {
         row("SRC-9", "postcopy in good order", "postcopy", "", "", options=GOES),
         row("RP-12", "SHUT(0) when the guest was handed over and its memory was not", "postcopy", "POSTCOPY_RUN",
             "then", "shut:0", "SRC_UNEXPECTED", options=CRAWLS),
+        row("RP-8", "a page request that leaves its block", "postcopy", "POSTCOPY_RUN", "then", "ask:63", "RAM_OFFSET",
+            options=CRAWLS),
     ],
 }
 

@@ -351,6 +351,13 @@ static void request(struct peer *p, uint32_t n) {
                                    .u.request = {vms_str("rom"), n, PEER_PAGE}});
 }
 
+/* Of the guest of dialogues: two pages from that one on. */
+static void ask(struct peer *p, uint32_t n) {
+    message(p, (struct vms_record){
+                   .type = VMS_R_RP_REQ_PAGES_ID,
+                   .u.request = {vms_str("ram0"), (uint64_t)n * PEER_PAGE, 2 * PEER_PAGE}});
+}
+
 static void bitmap(struct peer *p, uint32_t n) {
     static const uint8_t bits[16] = {0, 0, 0, 0, 0, 0, 0, 8};
     (void)n;
@@ -405,6 +412,7 @@ static const struct {
     {"ack", ack},
     {"resume-ack", resume_ack},
     {"request", request},
+    {"ask", ask},
     {"bitmap", bitmap},
 };
 

@@ -36,10 +36,10 @@ static const struct {
                   "<asks",       "/",           "+main",      "recv-bitmap", "<bitmap", "command:9",
                   "<resume-ack", "<asks-again", "rest",       "end",         "eof",     "<shut"}},
     {"preempt",
-     {"+main",    "header",     "config",      "return-path", "ping:1",     "<pong",  "advise",
-      "start",    "some-pages", "command:11",  "discard:5",   "package",    "ping:4", "<runs",
-      "+preempt", "@main",      "page:4",      "page:5",      "last-pages", "end",    "eof",
-      "~",        "@preempt",   "bare-page:6", "/",           "@main",      "<shut"}},
+     {"+main",  "header",     "config",      "return-path", "ping:1",     "<pong", "advise",
+      "start",  "some-pages", "command:11",  "discard:5",   "+preempt",   "@main", "package",
+      "ping:4", "<runs",      "page:4",      "page:5",      "last-pages", "end",   "eof",
+      "~",      "@preempt",   "bare-page:6", "/",           "@main",      "<shut"}},
 };
 
 /* [RP-10] A PONG has the value of a PING, and each has one. */
@@ -227,7 +227,8 @@ enum kit_exit peer_source(struct peer *p) {
             steps = SCRIPTS[i].steps;
     if (!steps)
         return KIT_USAGE;
-    if (is_too_new(p, p->at))
+    bool early = strcmp(p->script, "preempt") == 0 && is_before(p, 8); /* its channel comes first */
+    if (is_too_new(p, p->at) || early)
         return KIT_UNSUPPORTED;
     kit_mark(&p->kit, "ready");
     for (; *steps && !*p->failed; steps++)
