@@ -153,12 +153,13 @@ static bool has_ended(pid_t pid) {
 static void settle_pause(const struct stage *s, pid_t subject) {
     static const char *const orders[] = {"{\"order\": \"resolve\", \"as\": \"theirs\"}",
                                          "{\"order\": \"give-up\"}"};
+    const char *control = s->control + strlen("unix:");
     for (bool paused = false; !paused && !has_ended(subject); (void)usleep(5000)) {
-        json_t *answer = source_order(s->control, "{\"order\": \"status\"}");
+        json_t *answer = source_order(control, "{\"order\": \"status\"}");
         paused = strcmp(text(answer, "state"), "PAUSED") == 0;
         json_decref(answer);
         for (size_t i = 0; paused && i < 2; i++)
-            json_decref(source_order(s->control, orders[i]));
+            json_decref(source_order(control, orders[i]));
     }
 }
 
