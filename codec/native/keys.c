@@ -37,7 +37,7 @@ static enum vms_code plain_hello(void *ctx, const struct vms_native_frame *frame
     if (c->open)
         return vms_error_set(err, VMS_E_NATIVE_ORDER, "the channel is open already");
     vms_opener_init(&c->opener, NULL, k->direction, frame->header.channel, &k->limits);
-    c->open = true;
+    c->open = frame->header.type != VMS_NATIVE_ABORT; /* [NAT-23] it refuses one, and opens none */
     c->epoch = first_epoch(frame);
     *opener = &c->opener;
     return vms_opener_hello_plain(&c->opener, err);

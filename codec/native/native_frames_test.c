@@ -232,6 +232,41 @@ Test(native_frames, one_channel) {
     sender_close(&s);
 }
 
+/* [NAT-23] ABORT in epoch 0 refuses a channel: it opens none, and may come again. */
+Test(native_frames, abort_opens_no_channel) {
+    struct vms_native_frame data = opaque(), abort = {.header.type = VMS_NATIVE_ABORT};
+    struct sender s, third;
+    struct vms_error err;
+    abort.u.abort.has_who = true;
+    abort.u.abort.code = vms_str("NATIVE_VERSION");
+    for (int opened = 0; opened < 2; opened++) {
+        struct reader r;
+        sender_open(&s, 0);
+        send_hello(&s);
+        sender_open(&third, 3);
+        third.len = 0; /* the label is there */
+        cr_assert_eq(send_frame(&third, &abort, vms_slice(NULL, 0)), VMS_OK);
+        for (int i = 0; i < 2; i++)
+            sender_append(&s, vms_slice(third.ptr, third.len));
+        size_t at = s.len;
+        third.len = 0;
+        cr_assert_eq(send_frame(&third, &data, vms_str("0123456789")), VMS_OK);
+        if (opened)
+            sender_append(&s, vms_slice(third.ptr, third.len));
+        else
+            (void)send_end(&s);
+        reader_open(&r);
+        enum vms_native_step step =
+            feed(&r, vms_slice(s.ptr, s.len), (struct cut){11, 1}, NULL, NULL, &err);
+        cr_assert_eq(step, opened ? VMS_NATIVE_STEP_ERROR : VMS_NATIVE_STEP_END, "%s", err.message);
+        cr_assert_eq(err.code, opened ? VMS_E_NATIVE_ORDER : VMS_OK);
+        cr_assert(!opened || err.offset == at);
+        reader_close(&r);
+        sender_close(&s);
+        sender_close(&third);
+    }
+}
+
 /* [MOD-3], [SES-21] Every prefix of a good stream is refused; [MOD-12] and stays so. */
 Test(native_frames, every_prefix) {
     struct sender s;
