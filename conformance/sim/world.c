@@ -79,6 +79,8 @@ static void sift_down(struct world *w) {
 
 struct item *later(struct world *w, uint64_t ns, enum item_type type, enum side side) {
     static struct item nowhere;
+    if (!w->free_count && w->used_count < ITEMS)
+        w->free[w->free_count++] = (uint16_t)w->used_count++;
     if (!w->free_count) {
         broken(w, "the queue of events is full");
         return &nowhere;
@@ -242,7 +244,7 @@ void world_init(struct world *w, const struct sim_config *config) {
     uint64_t seed = config->seed;
     size_t head = offsetof(struct world, items);
     memset(w, 0, head);
-    memset(&w->heap_count, 0, sizeof w->heap_count + sizeof w->free_count);
+    w->heap_count = w->free_count = w->used_count = 0;
     memset(&w->net, 0, offsetof(struct network, kept));
     memset(&w->src, 0, offsetof(struct world, ram_memory) - offsetof(struct world, src));
     w->result = result;
@@ -250,8 +252,6 @@ void world_init(struct world *w, const struct sim_config *config) {
     w->config = *config;
     w->random[0] = split(&seed);
     w->random[1] = split(&seed);
-    for (uint16_t i = 0; i < ITEMS; i++)
-        w->free[w->free_count++] = (uint16_t)(ITEMS - 1 - i);
     w->config.faults &= (unsigned)rnd(w, 1 << SIM_FAULTS) | SIM_FAULT_HASTY; /* some of them */
     init_scene(w);
     w->ack = w->src.config.switchover_ack;

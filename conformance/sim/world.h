@@ -203,7 +203,7 @@ struct world {
     uint64_t now, seq, steps;
     struct item items[ITEMS];
     uint16_t heap[ITEMS], free[ITEMS];
-    uint32_t heap_count, free_count;
+    uint32_t heap_count, free_count, used_count; /* used: ever, from the front */
     struct network net;
     struct source src;
     struct destination dst;
