@@ -14,6 +14,13 @@ static void keep_memory(void) {
 #endif
 }
 
+/* ASan keeps what was freed from use, in fresh memory for each exec, up to 256 MiB: 16 hold
+ * hundreds of execs. The environment's options come behind these. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) {
+    return "quarantine_size_mb=16";
+}
+
 /* Engines call it once, before they count edges: what a harness makes at its first exec and keeps
  * is made here, and so belongs to no input (an input takes the same edges every time: stability).
  */

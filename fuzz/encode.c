@@ -168,7 +168,7 @@ static void encode_native(const struct vms_record *r) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    struct vms_slice in = vms_slice(data, size < 1024 ? size : 1024);
+    struct vms_slice in = vms_slice(data, size < LIST_MAX ? size : LIST_MAX);
     struct vms_qevm_encoder encoder;
     struct vms_dialect dialect = fuzz_dialect((uint8_t)fuzz_option(&in, 1));
     if (!text[0])

@@ -66,6 +66,8 @@ static bool read_all(struct good *g, bool compare) {
     size_t count = 0;
     config.limits.native_bulk_bytes = 4096;
     config.limits.native_channels = 4;
+    config.limits.native_body_bytes = 1 << 14;
+    config.limits.native_records = config.limits.native_runs = 64;
     config.psk = g == &goods[VMS_SUITE_NONE] ? vms_slice(NULL, 0) : vms_str(KEYS);
     struct vms_native_reader *r = vms_native_reader_new(&config, &err);
     ORACLE(r, "%s", err.message);

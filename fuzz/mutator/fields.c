@@ -107,10 +107,11 @@ static const struct place PLACES[] = {
 size_t fuzz_fields(const struct fuzz_span *span, enum fuzz_op kind,
                    struct fuzz_field fields[FUZZ_FIELDS]) {
     size_t count = 0;
+    if (!span->type) /* an action of a list, or what is no record: in each exec, hundreds of them */
+        return 0;
     for (size_t i = 0; i < sizeof PLACES / sizeof *PLACES; i++) {
         const struct place *p = &PLACES[i];
-        bool mine = p->kind == (uint8_t)kind &&
-                    (span->native ? p->type == 0 && span->type : p->type && p->type == span->type);
+        bool mine = p->kind == (uint8_t)kind && p->type == (span->native ? 0 : span->type);
         int64_t at = p->at < 0 ? (int64_t)span->head + p->at : p->at;
         if (!mine || at < 0 || at + p->width > span->len || count == FUZZ_FIELDS)
             continue;
