@@ -9,13 +9,17 @@
  *   - SHUT is said only where the return path is open, and never twice in a row of one connection;
  *     SHUT(0) never by a machine that has failed [DST-10]
  *   - RUN is ordered once: a guest that runs goes on, whatever comes [DST-11]
+ *   - a guest that has run is not handed back, and one that was handed back does not run [DST-23]
  *   - what follows a guessed boundary is not acted on [DST-6]
  *   - final states stay
- * Input: actions of 3 octets: bit 7 a record, else an event; its type; what it carries.
+ * Input: actions of 3 octets: bit 7 a record, else an event, bit 6: before it an ordered RUN has
+ * been carried out; its type; what it carries.
  */
 struct run {
     struct dst_engine e;
-    bool ran;
+    bool ran;      /* RUN was ordered */
+    bool began;    /* and carried out */
+    bool released; /* SHUT(1) */
 };
 
 static struct vms_record a_record(uint32_t type, uint32_t what) {
@@ -49,7 +53,16 @@ static void check(struct run *r, const struct dst_engine *before, unsigned actio
     ORACLE(!dst_engine_runs(before->state) || e->state != DST_FAILED || own_failure,
            "what the peer said has killed a guest that runs");
     ORACLE(!final || !actions, "%#x after the end", actions);
+    ORACLE(!(actions & DST_DO_SHUT_BAD) || !r->began, "a guest that has run is handed back");
     r->ran |= (actions & DST_DO_RUN) != 0;
+    r->released |= (actions & DST_DO_SHUT_BAD) != 0;
+}
+
+static void begin(struct run *r) {
+    bool may = dst_engine_run(&r->e);
+    ORACLE(may != (r->e.state == DST_FAILED), "in %s", dst_state_name(r->e.state));
+    ORACLE(!may || !r->released, "a guest that was handed back runs");
+    r->began |= may;
 }
 
 static bool give_record(struct run *r, uint32_t type, uint32_t what, unsigned *actions,
@@ -74,6 +87,8 @@ static bool give_record(struct run *r, uint32_t type, uint32_t what, unsigned *a
 static void step(struct run *r, struct vms_slice *in) {
     uint32_t kind = fuzz_option(in, 1), type = fuzz_option(in, 1), what = fuzz_option(in, 1);
     struct vms_error err = {0};
+    if (kind & 64 && r->ran)
+        begin(r);
     struct dst_engine before = r->e;
     unsigned actions = 0;
     enum vms_code code;
