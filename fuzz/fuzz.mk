@@ -14,6 +14,7 @@ FUZZ_MUTATOR_SRC := $(filter-out %_test.c %/engine.c,$(wildcard fuzz/mutator/*.c
 FUZZ_COMMON := fuzz/qevm.c fuzz/native.c fuzz/nocrypto.c fuzz/seen.c fuzz/begin.c fuzz/once.c \
 	$(if $(FUZZ_ENGINE),$(if $(filter clang%,$(CC)),$(FUZZ_MUTATOR_SRC) fuzz/mutator/engine.c),fuzz/replay.c)
 FUZZ_ONCE := -Wl,--wrap=vms_page_ops_avx2,--wrap=vms_crc32c_x86 # see once.c
+FUZZ_BACKEND := -Wl,--wrap=vms_backend_new,--wrap=vms_backend_free # see backend.c
 FUZZ_PROGRAMS := $(addprefix $(BUILD)/fuzz/,$(FUZZ_NAMES))
 ifneq ($(filter clang%,$(CC)),)
 $(BUILD)/obj/%.o: CFLAGS += $(if $(FUZZ_ENGINE),-fsanitize=fuzzer-no-link)
@@ -30,15 +31,15 @@ endif
 define fuzz_program
 $(BUILD)/fuzz/$(1): $(BUILD)/obj/fuzz/$(1).o $$(call objs,$$(FUZZ_COMMON)) $(2) $$(LIBVMDESC) \
 		$$(LIBZSTD) $$(LIBVMSTREAM)
-	$$(call link,$$(FUZZ_ONCE) $$(HOST_LIBS) $$(FUZZ_ENGINE))
+	$$(call link,$$(FUZZ_ONCE) $$(if $$(findstring backend.o,$$^),$$(FUZZ_BACKEND)) $$(HOST_LIBS) $$(FUZZ_ENGINE))
 endef
 FUZZ_LIBS_source_engine := $(LIBSRCENGINE)
 FUZZ_LIBS_destination_engine := $(LIBDSTENGINE)
 FUZZ_LIBS_destination_native := $(LIBDSTENGINE)
 FUZZ_LIBS_sim := $(call objs,$(SIM_SRC)) $(LIBSRCENGINE) $(LIBDSTENGINE)
 FUZZ_LIBS_source_return := $(LIBHOST) $(LIBIPSECMB) $(LIBOPENSSL)
-FUZZ_LIBS_native_keyed := $(LIBHOST) $(LIBIPSECMB) $(LIBOPENSSL)
-FUZZ_LIBS_native_forged := $(LIBHOST) $(LIBIPSECMB) $(LIBOPENSSL)
+FUZZ_LIBS_native_keyed := $(call objs,fuzz/backend.c) $(LIBHOST) $(LIBIPSECMB) $(LIBOPENSSL)
+FUZZ_LIBS_native_forged := $(call objs,fuzz/backend.c) $(LIBHOST) $(LIBIPSECMB) $(LIBOPENSSL)
 FUZZ_LIBS_vfio_sim := $(LIBVFIOSIM)
 FUZZ_LIBS_vdpa_sim := $(LIBVDPASIM)
 $(foreach n,$(FUZZ_NAMES),$(eval $(call fuzz_program,$n,$(FUZZ_LIBS_$n))))
