@@ -24,7 +24,7 @@ for lib in ssl crypto z zstd cbor jansson; do
     fi
     libs="$libs $file"
 done
-make -j"$(nproc)" CC=$name BUILD="$build" OPT=-O1 FUZZ_ENGINE="$LIB_FUZZING_ENGINE" \
+make -j"$(nproc)" CC=$name BUILD="$build" OPT=-O1 IPSECMB_LIBS= FUZZ_ENGINE="$LIB_FUZZING_ENGINE" \
     HOST_LIBS="$libs -lpthread -ldl -Wl,-rpath,"'\$$ORIGIN/lib' \
     IPSECMB_LIBS= fuzz-harnesses
 fuzz/seeds "$build/seeds"
