@@ -196,7 +196,9 @@ static enum vms_code fill(struct dn_channel *c, struct dn_block *b,
     const struct vms_native_pages *p = &ev->frame->u.pages;
     struct vms_room rooms[2048]; /* native_runs */
     struct vms_pack_announced a = announced(ev);
-    size_t n = ev->placed ? 0 : dn_page_rooms(b, p, rooms);
+    if (ev->placed)
+        return vms_unpack_placed(c->unpacker, &a, &c->generations, err);
+    size_t n = dn_page_rooms(b, p, rooms);
     if (!n)
         return VMS_OK;
     if (a.method == VMS_PACK_DELTA)

@@ -269,6 +269,22 @@ Test(unpack, unknown_generation) {
     cr_assert_eq(rig->generations.newest, 2);
 }
 
+/* [PACK-10] [PACK-12] Pages that are in their place already are of a generation all the same. */
+Test(unpack, placed) {
+    uint64_t page = 1;
+    rig->generation = 3;
+    rig_batch(rig, &page, 1, VMS_LEVEL_NONE);
+    said = announced(&rig->packed);
+    cr_assert_eq(said.method, VMS_PACK_NONE);
+    struct vms_generations *g = &rig->generations;
+    cr_assert_eq(vms_unpack_placed(rig->unpacker, &said, g, &rig->error), VMS_OK);
+    cr_assert_eq(g->newest, 3);
+    said.info.len--;
+    cr_assert_eq(vms_unpack_placed(rig->unpacker, &said, g, &rig->error), VMS_E_PACK_INFO);
+    make_frame(VMS_PACK_ZSTD);
+    cr_assert_eq(vms_unpack_placed(rig->unpacker, &said, g, &rig->error), VMS_E_MISUSE);
+}
+
 /* [PACK-10] [PACK-11] the info's length, generation 0, a hash without generation. */
 Test(unpack, info) {
     uint8_t copy[4 + 12 * 8 + 1];

@@ -223,6 +223,24 @@ static enum vms_code unpack_as(struct vms_unpacker *u, const struct vms_pack_ann
     }
 }
 
+/* PACK-12 */
+static void note_generation(const struct vms_pack_announced *a, struct vms_generations *g) {
+    uint32_t own = own_generation(a->info);
+    if (a->pages && own > g->newest)
+        g->newest = own;
+}
+
+enum vms_code vms_unpack_placed(struct vms_unpacker *u, const struct vms_pack_announced *a,
+                                struct vms_generations *generations, struct vms_error *err) {
+    enum vms_code code = vms_unpack_check(u, a, err);
+    if (code)
+        return code;
+    if (a->method != VMS_PACK_NONE || !a->pages || !generations)
+        return vms_error_set(err, VMS_E_MISUSE, "packed, or no pages");
+    note_generation(a, generations);
+    return VMS_OK;
+}
+
 enum vms_code vms_unpack(struct vms_unpacker *u, const struct vms_pack_announced *a,
                          struct vms_slice bulk, const struct vms_room *rooms, size_t count,
                          struct vms_generations *generations, struct vms_error *err) {
@@ -232,8 +250,7 @@ enum vms_code vms_unpack(struct vms_unpacker *u, const struct vms_pack_announced
     if (bulk.len != a->bulk_len || !rooms_fit(u, a, rooms, count) || (a->pages && !generations))
         return vms_error_set(err, VMS_E_MISUSE, "bulk or rooms are not as announced");
     code = unpack_as(u, a, bulk, rooms, count, generations, err);
-    uint32_t own = own_generation(a->info);
-    if (!code && a->pages && own > generations->newest)
-        generations->newest = own;
+    if (!code && generations)
+        note_generation(a, generations);
     return code;
 }

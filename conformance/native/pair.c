@@ -112,12 +112,12 @@ static void make_guest(struct pair *p, struct pair_guest *g, uint64_t size) {
     g->guest = (struct vms_guest){&OPS, g, g->blocks, PAIR_BLOCKS};
 }
 
-static void fill(struct pair_guest *g) {
+static void fill(struct pair_guest *g, bool at_random) {
     uint64_t x = 88172645463325252u;
     for (size_t b = 0; b < PAIR_BLOCKS; b++)
         for (uint64_t page = 0; page < g->blocks[b].length / PAIR_PAGE; page++) {
             uint64_t *at = (uint64_t *)(void *)(g->blocks[b].memory + page * PAIR_PAGE);
-            unsigned kind = page / 64 % 4;
+            unsigned kind = at_random ? 2 : page / 64 % 4;
             for (size_t i = 0; kind && i < PAIR_PAGE / 8; i++) {
                 x ^= x << 13, x ^= x >> 7, x ^= x << 17;
                 at[i] = kind == 1 ? (x & 63) * 0x0101010101u : x;
@@ -461,7 +461,7 @@ void pair_init(struct pair *p, uint64_t size) {
     pthread_cond_init(&p->changed, NULL);
     make_guest(p, &p->source, size);
     make_guest(p, &p->dest, size);
-    fill(&p->source);
+    fill(&p->source, false);
     memcpy(p->source.state, "the state of the guest", 23);
     p->source.state_len = 23;
     for (size_t b = 0; b < PAIR_BLOCKS; b++) {
@@ -513,6 +513,10 @@ static void listen_on(struct pair *p) {
     cr_assert_eq(vms_uri_parse(p->uri_text, &p->uri, &err), VMS_OK, "%s", err.message);
     cr_assert_eq(vms_listener_open(&p->uri, &o, &p->listener, &err), VMS_OK, "%s", err.message);
     (void)snprintf(p->uri_text, sizeof p->uri_text, "%s", vms_listener_name(p->listener));
+}
+
+void pair_fill_at_random(struct pair *p) {
+    fill(&p->source, true);
 }
 
 void pair_run(struct pair *p) {

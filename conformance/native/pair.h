@@ -91,6 +91,8 @@ struct pair {
 void pair_init(struct pair *p, uint64_t size);
 /* Key file of 32 bytes for both ends; suite of the source. */
 void pair_seal(struct pair *p, enum vms_suite suite);
+/* Nothing of the guest's memory packs, but differences do. */
+void pair_fill_at_random(struct pair *p);
 /* The whole migration; what the two ends said is in p. */
 void pair_run(struct pair *p);
 /* Pages that differ between both guests. */

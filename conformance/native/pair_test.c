@@ -79,6 +79,22 @@ Test(native_pair, features, .timeout = 300) {
     }
 }
 
+/* [PACK-12] [MIG-15] differences against pages that were read straight into memory */
+Test(native_pair, differences_of_what_does_not_pack, .timeout = 300) {
+    for (int i = 0; i < 2; i++) {
+        struct pair p;
+        pair_init(&p, SIZE);
+        pair_fill_at_random(&p);
+        p.options.pack = true;
+        p.options.pack_level = i ? 1 : VMS_LEVEL_NONE;
+        p.passes = 6;
+        pair_run(&p);
+        expect_good(&p);
+        cr_expect_gt(p.result.deltas, 0);
+        pair_free(&p);
+    }
+}
+
 /* [RSM-7] [RSM-13] [MIG-13] [MIG-15] the connections are cut while pages travel */
 Test(native_pair, cuts, .timeout = 300) {
     for (int suite = VMS_SUITE_NONE; suite <= VMS_SUITE_AES_256_GCM; suite++) {

@@ -259,6 +259,14 @@ enum vms_code vms_unpack(struct vms_unpacker *unpacker, const struct vms_pack_an
                          struct vms_slice bulk, const struct vms_room *rooms, size_t count,
                          struct vms_generations *generations, struct vms_error *err);
 
+/**
+ * As vms_unpack() for pages of method 0 that were read straight to where they belong: checks what is
+ * announced, and takes note of its generation (PACK-12). MISUSE for another method.
+ */
+enum vms_code vms_unpack_placed(struct vms_unpacker *unpacker,
+                                const struct vms_pack_announced *announced,
+                                struct vms_generations *generations, struct vms_error *err);
+
 /* ---- choosing a level ---- */
 
 enum {
