@@ -233,9 +233,7 @@ install: all man
 	install -m 644 codec/include/vmstream/*.h $(DESTDIR)$(PREFIX)/include/vmstream
 	install -m 644 spec/registry/*.def $(DESTDIR)$(PREFIX)/include/vmstream/registry
 	install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1
-	printf '%s\n' 'prefix=$(PREFIX)' 'Name: vmstream' 'Description: VM migration streams' \
-	    'Version: $(VERSION)' 'Libs: -L$${prefix}/lib -lvmstream' 'Cflags: -I$${prefix}/include' \
-	    >$(DESTDIR)$(PREFIX)/lib/pkgconfig/vmstream.pc
+	codec/pkgconfig $(DESTDIR)$(PREFIX)/lib/pkgconfig $(PREFIX) $(VERSION) $(IPSECMB_LIBS)
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
