@@ -20,18 +20,14 @@ enum {
 
 static struct native_rig rig;
 
-/**
- * Blocks "a" and "b" of that backing: VDUSE works on what is shared only. Together less than 2048
- * pages: a card that pins takes an entry for each run of pages that lie together, each page at
- * worst.
- */
+/** Blocks "a" and "b" of that backing: VDUSE works on what is shared only. */
 static void open_rig(const char *backing) {
-    cr_assert_eq(native_rig_open(&rig, 4, "unix", false), 0, "%s", rig.error);
+    cr_assert_eq(native_rig_open(&rig, 8, "unix", false), 0, "%s", rig.error);
     FILE *file = fopen(rig.vm, "we");
     cr_assert_not_null(file);
     (void)fprintf(
         file,
-        "{\"blocks\": [{\"name\": \"a\", \"size\": \"4M\", \"fill\": \"mix\","
+        "{\"blocks\": [{\"name\": \"a\", \"size\": \"8M\", \"fill\": \"mix\","
         " \"backing\": \"%s\"}, {\"name\": \"b\", \"size\": \"3M\", \"backing\": \"%s\"}],"
         " \"vcpus\": [{\"rate\": 500}], \"running_lock\": \"run.lock\"}",
         backing, backing);
@@ -86,7 +82,7 @@ static void through_vduse(const char *const *dst_args) {
     run(vduse_path(from), vduse_path(to));
     expect_done();
     struct vduse_sight before = vduse_at_stop(from), after = vduse_at_start(to);
-    cr_expect_eq(after.length[0], UINT64_C(4) << 20);
+    cr_expect_eq(after.length[0], UINT64_C(8) << 20);
     cr_expect_eq(after.length[1], UINT64_C(3) << 20);
     for (int i = 0; i < 2; i++) {
         cr_expect_eq(before.length[i], after.length[i]);
@@ -166,7 +162,7 @@ VM_TEST(a_memlock_limit) {
     open_rig("shared");
     source(path[0]);
     native_dst_args(&rig, "--vdpa", path[1], NULL);
-    memlock(2 << 20);
+    memlock(4 << 20);
     cr_assert_eq(native_start_dst(&rig), 0, "%s", rig.error);
     memlock(RLIM_INFINITY);
     cr_assert_eq(native_start_src(&rig), 0, "%s", rig.error);
