@@ -68,14 +68,14 @@ static enum vms_code why_not(const struct vms_vdpa *d, const struct vms_vdpa_reg
     uint64_t pinned = d->simulated ? d->mapped : vms_vdpa_pinned(), limit;
     if (is_memlock(d, r, error, pinned, &limit))
         return vms_error_set(err, VMS_E_VDPA_MEMLOCK,
-                             "%.40s: %llu bytes are pinned, %llu more do not fit into %llu; raise "
-                             "ulimit -l to the guest's memory and more",
+                             "%.40s: %llu bytes are pinned, %llu more do not fit into %llu; "
+                             "raise ulimit -l to the guest's memory and more",
                              d->name, (unsigned long long)pinned, (unsigned long long)r->length,
                              (unsigned long long)limit);
     return vms_error_set(err, VMS_E_VDPA_DEVICE,
-                         "%.40s: mapping 0x%llx, 0x%llx bytes, after %llu maps: %s (mapped "
-                         "already, memory it cannot "
-                         "take, or too many runs of pages: vhost_vdpa's max_iotlb_entries)",
+                         "%.40s: mapping 0x%llx, 0x%llx bytes, after %llu maps: %s "
+                         "(mapped already, memory it cannot take, or too many runs of pages: "
+                         "vhost_vdpa's max_iotlb_entries)",
                          d->name, (unsigned long long)r->iova, (unsigned long long)r->length,
                          (unsigned long long)d->maps, strerror(error));
 }
