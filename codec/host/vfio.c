@@ -133,6 +133,14 @@ enum vms_code vms_vfio_recover(struct vms_vfio *device, struct vms_error *err) {
     return code;
 }
 
+void vms_vfio_close_files(struct vms_vfio *device) {
+    vms_vfio_log_stop(device);
+    close_data(device);
+    if (device->fd >= 0)
+        (void)close(device->fd);
+    device->fd = -1;
+}
+
 /* [VDEV-24] */
 enum vms_code vms_vfio_halt(struct vms_vfio *device, struct vms_error *err) {
     struct vms_error ignored;
@@ -141,10 +149,7 @@ enum vms_code vms_vfio_halt(struct vms_vfio *device, struct vms_error *err) {
     enum vms_code code = vms_vfio_reset(device, err);
     if (code == VMS_OK || vms_vfio_set_state(device, VMS_VFIO_STOP, &ignored) == VMS_OK)
         return code;
-    vms_vfio_log_stop(device);
-    close_data(device);
-    (void)close(device->fd);
-    device->fd = -1;
+    vms_vfio_close_files(device);
     device->state = VMS_VFIO_ERROR;
     return code;
 }

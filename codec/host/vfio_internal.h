@@ -43,4 +43,7 @@ int vms_vfio_feature(int fd, uint32_t flags, void *data, size_t size);
 enum vms_code vms_vfio_fail(struct vms_vfio *device, const char *what, int error,
                             struct vms_error *err);
 
+/** Ends its DMA logging and closes its own files, not the group's: the kernel quiets it then. */
+void vms_vfio_close_files(struct vms_vfio *device);
+
 #endif

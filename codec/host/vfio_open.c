@@ -240,10 +240,8 @@ enum vms_code vms_vfio_open(struct vms_vfio_iommu *iommu, const char *name, stru
 void vms_vfio_close(struct vms_vfio *device) {
     if (!device)
         return;
-    vms_vfio_log_stop(device);
-    const int fds[] = {device->data_fd, device->fd, device->group_fd};
-    for (size_t i = 0; i < 3; i++)
-        if (fds[i] >= 0)
-            (void)close(fds[i]);
+    vms_vfio_close_files(device);
+    if (device->group_fd >= 0)
+        (void)close(device->group_fd);
     free(device);
 }
