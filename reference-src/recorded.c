@@ -190,18 +190,8 @@ static enum vms_code take_bulk(void *ctx, const struct vms_event *event, struct 
     return VMS_OK;
 }
 
-static enum vms_code take_direct(void *ctx, const struct vms_record *rec, uint64_t offset,
-                                 struct vms_room *room, struct vms_error *err) {
-    (void)ctx, (void)rec, (void)offset, (void)room;
-    return vms_error_set(err, VMS_E_INTERNAL, "bulk that nobody asked for");
-}
-
-static enum vms_code take_done(void *ctx, struct vms_error *err) {
-    (void)ctx, (void)err;
-    return VMS_OK;
-}
-
-static const struct vms_pump_sink_ops SINK = {take_record, take_bulk, take_direct, take_done};
+static const struct vms_pump_sink_ops SINK = {take_record, take_bulk, vms_pump_no_direct,
+                                              vms_pump_no_done};
 
 /* ---- loading ---- */
 

@@ -349,3 +349,14 @@ struct vms_qevm_decoder *vms_pump_decoder(struct vms_pump *pump) {
 uint64_t vms_pump_bytes(const struct vms_pump *pump) {
     return pump->bytes;
 }
+
+enum vms_code vms_pump_no_direct(void *ctx, const struct vms_record *record, uint64_t offset,
+                                 struct vms_room *room, struct vms_error *err) {
+    (void)ctx, (void)record, (void)offset, (void)room;
+    return vms_error_set(err, VMS_E_INTERNAL, "rooms for bulk that nobody asked for");
+}
+
+enum vms_code vms_pump_no_done(void *ctx, struct vms_error *err) {
+    (void)ctx, (void)err;
+    return VMS_OK;
+}

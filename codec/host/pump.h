@@ -30,11 +30,11 @@ struct vms_answer {
 };
 
 /**
- * Takes what the pump decodes. No member is optional. Call order for each record: record(); when it
- * has bulk (bulk_len is not 0) any number of bulk() or direct(), by the answer, and done() once
- * after the last byte. Slices hold until the next call of record(). Each returns VMS_OK, or a code
- * with *err's class, code, clause and message set (vms_error_set); that ends the run, and the pump
- * then adds where it was.
+ * Takes what the pump decodes. No member is optional; see vms_pump_no_direct(). Call order for each
+ * record: record(); when it has bulk (bulk_len is not 0) any number of bulk() or direct(), by the
+ * answer, and done() once after the last byte. Slices hold until the next call of record(). Each
+ * returns VMS_OK, or a code with *err's class, code, clause and message set (vms_error_set); that
+ * ends the run, and the pump then adds where it was.
  */
 struct vms_pump_sink_ops {
     enum vms_code (*record)(void *ctx, const struct vms_record *record, struct vms_answer *answer,
@@ -54,6 +54,12 @@ struct vms_pump_sink_ops {
     /** The bulk of the last record is complete. */
     enum vms_code (*done)(void *ctx, struct vms_error *err);
 };
+
+/** The member direct of sinks that never answer DIRECT: INTERNAL. */
+enum vms_code vms_pump_no_direct(void *ctx, const struct vms_record *record, uint64_t offset,
+                                 struct vms_room *room, struct vms_error *err);
+/** The member done of sinks that the end of bulk tells nothing. */
+enum vms_code vms_pump_no_done(void *ctx, struct vms_error *err);
 
 struct vms_pump_sink {
     const struct vms_pump_sink_ops *ops;

@@ -134,6 +134,7 @@ static void teardown(void) {
 TestSuite(pump, .init = setup, .fini = teardown);
 
 struct run {
+    const struct vms_pump_sink_ops *ops; /* NULL: SINK */
     struct sink sink;
     struct test_source source;
     struct vms_error err;
@@ -145,7 +146,7 @@ static struct vms_pump *new_pump(struct run *run, struct vms_slice bytes, size_t
     unsigned again = run->source.again;
     struct vms_pump_config config = {.qevm = vms_qevm_config_default(),
                                      .source = test_source(&run->source, bytes, chunk),
-                                     .sink = {&SINK, &run->sink},
+                                     .sink = {run->ops ? run->ops : &SINK, &run->sink},
                                      .buffer_bytes = VMS_PUMP_BUFFER_MIN};
     run->source.seekable = seekable;
     run->source.again = again;
@@ -258,6 +259,20 @@ Test(pump, sink_error) {
     cr_assert_eq(run.err.offset, run.sink.last_offset);
     cr_assert_eq(run.sink.records, 5);
     free(run.sink.got);
+}
+
+/* A sink that names no rooms gets all bulk in pieces, and an error when it asks for rooms. */
+Test(pump, sink_without_rooms) {
+    static const struct vms_pump_sink_ops ops = {on_record, on_bulk, vms_pump_no_direct, on_done};
+    struct run pieces = {.ops = &ops, .sink = {.want = VMS_WANT_PIECES}};
+    run_all(&pieces, whole(), 4095);
+    expect_content(&pieces);
+    struct run rooms = {.ops = &ops, .sink = {.want = VMS_WANT_DIRECT}};
+    run_all(&rooms, whole(), 4095);
+    cr_assert_eq(rooms.status, VMS_PUMP_ERROR);
+    cr_assert_eq(rooms.err.code, VMS_E_INTERNAL);
+    cr_assert_eq(rooms.err.offset, rooms.sink.last_offset);
+    free(rooms.sink.got);
 }
 
 /* [MOD-3] an end anywhere is found, also within bulk that goes around the buffer. */

@@ -73,22 +73,8 @@ static enum vms_code on_bulk(void *ctx, const struct vms_event *event, struct vm
     return code == VMS_OK ? count_bulk(c, event->bulk.len, err) : code;
 }
 
-static enum vms_code on_direct(void *ctx, const struct vms_record *record, uint64_t offset,
-                               struct vms_room *room, struct vms_error *err) {
-    (void)ctx;
-    (void)record;
-    (void)offset;
-    (void)room;
-    return vms_error_set(err, VMS_E_INTERNAL, "not asked for");
-}
-
-static enum vms_code on_done(void *ctx, struct vms_error *err) {
-    (void)ctx;
-    (void)err;
-    return VMS_OK;
-}
-
-static const struct vms_pump_sink_ops SINK_OPS = {on_record, on_bulk, on_direct, on_done};
+static const struct vms_pump_sink_ops SINK_OPS = {on_record, on_bulk, vms_pump_no_direct,
+                                                  vms_pump_no_done};
 
 /* The output is made when everything could be opened: see make_outputs(). */
 static int make_path(struct convert *convert, size_t i) {
@@ -116,7 +102,8 @@ static enum vms_code check_record(void *ctx, const struct vms_record *record,
     return VMS_OK;
 }
 
-static const struct vms_pump_sink_ops CHECK_OPS = {check_record, on_bulk, on_direct, on_done};
+static const struct vms_pump_sink_ops CHECK_OPS = {check_record, on_bulk, vms_pump_no_direct,
+                                                   vms_pump_no_done};
 
 /* The result of a native file's channel, when the channel comes. */
 static enum vms_code open_tee(struct convert *convert, struct convert_channel *c,

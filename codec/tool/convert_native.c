@@ -119,12 +119,6 @@ static enum vms_code on_bulk(void *ctx, const struct vms_event *event, struct vm
                        : send_bulk(c, event->bulk, err);
 }
 
-static enum vms_code on_direct(void *ctx, const struct vms_record *record, uint64_t offset,
-                               struct vms_room *room, struct vms_error *err) {
-    (void)ctx, (void)record, (void)offset, (void)room;
-    return vms_error_set(err, VMS_E_INTERNAL, "not asked for");
-}
-
 static enum vms_code on_done(void *ctx, struct vms_error *err) {
     struct channel *c = ctx;
     struct vms_record record;
@@ -137,7 +131,7 @@ static enum vms_code on_done(void *ctx, struct vms_error *err) {
     return send_bulk(c, pages, err);
 }
 
-static const struct vms_pump_sink_ops SINK_OPS = {on_record, on_bulk, on_direct, on_done};
+static const struct vms_pump_sink_ops SINK_OPS = {on_record, on_bulk, vms_pump_no_direct, on_done};
 
 /* ---- channels ---- */
 

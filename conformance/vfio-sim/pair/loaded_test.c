@@ -38,12 +38,6 @@ static enum vms_code on_bulk(void *ctx, const struct vms_event *event, struct vm
     return l->ours ? dst_vfio_bulk(l->records, event->bulk, err) : VMS_OK;
 }
 
-static enum vms_code on_direct(void *ctx, const struct vms_record *r, uint64_t offset,
-                               struct vms_room *room, struct vms_error *err) {
-    (void)ctx, (void)r, (void)offset, (void)room;
-    return vms_error_set(err, VMS_E_INTERNAL, NULL);
-}
-
 static enum vms_code on_done(void *ctx, struct vms_error *err) {
     struct load *l = ctx;
     if (l->packet_ours)
@@ -51,7 +45,7 @@ static enum vms_code on_done(void *ctx, struct vms_error *err) {
     return l->ours ? dst_vfio_done(l->records, err) : VMS_OK;
 }
 
-static const struct vms_pump_sink_ops sink_ops = {on_record, on_bulk, on_direct, on_done};
+static const struct vms_pump_sink_ops sink_ops = {on_record, on_bulk, vms_pump_no_direct, on_done};
 
 static void pump_file(struct load *l, const char *path, enum vms_qevm_kind kind) {
     struct vms_fd_source state;
