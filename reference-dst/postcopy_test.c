@@ -544,6 +544,46 @@ Test(postcopy, nobody_comes_back) {
     EXPECT(&s, VMS_E_TRUNCATED);
 }
 
+/* ---- memory that goes into files when all of it is there ---- */
+
+static char ram_dir[32], ram_file[40];
+
+static void make_ram_dir(struct scene *s) {
+    (void)strcpy(ram_dir, "/tmp/vms-dst-ram-XXXXXX");
+    cr_assert_not_null(mkdtemp(ram_dir));
+    (void)snprintf(ram_file, sizeof ram_file, "%s/ram", ram_dir);
+    s->options.ram_dir = ram_dir;
+}
+
+static void remove_ram_dir(void) {
+    cr_assert_eq(remove(ram_file), 0);
+    cr_assert_eq(rmdir(ram_dir), 0);
+}
+
+static void expect_file(void) {
+    static uint8_t in[(BLOCK_PAGES + 1) * PAGE];
+    FILE *f = fopen(ram_file, "rbe");
+    cr_assert_not_null(f);
+    cr_assert_eq(fread(in, 1, sizeof in, f), BLOCK_PAGES * PAGE);
+    (void)fclose(f);
+    for (unsigned i = 0; i < BLOCK_PAGES * PAGE; i++)
+        cr_assert_eq(in[i], i / PAGE == BLOCK_PAGES - 1 ? 0 : i / PAGE + 1, "0x%x", i);
+}
+
+Test(postcopy, files_though_nobody_comes_back) {
+    struct scene s = {.options.recover_ms = 100};
+    make_ram_dir(&s);
+    int fd = begin_postcopy(&s);
+    until_running(&s);
+    pages(0, 1);
+    pages(ARRIVED, BLOCK_PAGES);
+    send_all(fd);
+    (void)shutdown(fd, SHUT_WR);
+    EXPECT(&s, VMS_OK);
+    expect_file();
+    remove_ram_dir();
+}
+
 Test(postcopy, nobody_has_to_come_back) {
     struct scene s = {.options.recover_ms = 100};
     int fd = begin_postcopy(&s);

@@ -162,7 +162,7 @@ static bool all_ended(const struct dst_session *s) {
 static bool give_up(struct dst_session *s) {
     struct vms_error err = s->cut;
     unsigned actions;
-    if (dst_postcopy_missing(s->postcopy) > 0)
+    if (dst_postcopy_missing(s->postcopy) > 0 || vms_ram_image_save(s->image, &s->cut) != VMS_OK)
         return false;
     (void)dst_engine_event(&s->engine, DST_EV_CHANNELS_DONE, &actions, &err);
     s->stats.times.finished = dst_now_ms();
