@@ -81,6 +81,19 @@ static enum vms_code begin(struct dst_session *s, struct vms_error *err) {
     return may ? VMS_OK : err->code;
 }
 
+/* [DST-24] [VDEV-24] Nothing of it has run, nothing of it is left in a device, and the locks are
+ * free: the source may have it. */
+static void withdraw(struct dst_session *s) {
+    const struct vms_guest *g = s->guest;
+    struct vms_error err = {.clause = ""};
+    dst_devices_reset(s);
+    if (g && g->ops->locks(g->ctx, false, &err) != VMS_OK)
+        dst_say(s, "storage locks: %s", err.message);
+    pthread_mutex_lock(&s->lock);
+    dst_engine_not_run(&s->engine);
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* [DST-22] Locks are taken when everything is loaded, and before anything runs. */
 static enum vms_code run(struct dst_session *s, struct vms_error *err) {
     const struct vms_guest *g = s->guest;
@@ -96,7 +109,7 @@ static enum vms_code run(struct dst_session *s, struct vms_error *err) {
     if (code == VMS_OK && g)
         g->ops->announce(g->ctx);
     if (code != VMS_OK)
-        dst_devices_reset(s); /* [VDEV-24] before the source hears of it */
+        withdraw(s); /* before the source hears of it */
     return code;
 }
 

@@ -37,14 +37,12 @@ static enum vms_code resume(struct dst_session *s, uint32_t ping, struct vms_err
     return dst_answer_resume(s, err);
 }
 
-/* [DST-10] Files first: a full disk still hands the guest back. In postcopy there is no way back,
- * and whether the source hears SHUT changes nothing for the guest. */
+/* Whether the source hears it changes nothing for a guest that runs. */
 static enum vms_code shut_good(struct dst_session *s, uint32_t ping, struct vms_error *err) {
     (void)ping;
-    enum vms_code code = vms_ram_image_save(s->image, err);
-    if (code != VMS_OK || !s->engine.return_path)
-        return code;
-    code = dst_reply(s, VMS_R_RP_SHUT, 0, err);
+    if (!s->engine.return_path)
+        return VMS_OK;
+    enum vms_code code = dst_reply(s, VMS_R_RP_SHUT, 0, err);
     s->shut_sent = code == VMS_OK;
     return s->ran && code != VMS_OK ? VMS_OK : code;
 }
@@ -71,13 +69,21 @@ enum vms_code dst_act(struct dst_session *s, unsigned actions, uint32_t ping,
     return VMS_OK;
 }
 
+/* Lock held. What the machine wants of an event that it refused is done when the reason is known to
+ * everybody. */
+static void follow(struct dst_session *s, enum vms_code code, unsigned actions) {
+    if (code != VMS_OK)
+        s->owed |= actions;
+    dst_keep_time(s);
+    pthread_cond_broadcast(&s->changed);
+}
+
 enum vms_code dst_happens(struct dst_session *s, enum dst_event event, uint32_t ping,
                           struct vms_error *err) {
     unsigned actions;
     pthread_mutex_lock(&s->lock);
     enum vms_code code = dst_engine_event(&s->engine, event, &actions, err);
-    dst_keep_time(s);
-    pthread_cond_broadcast(&s->changed);
+    follow(s, code, actions);
     pthread_mutex_unlock(&s->lock);
     return code == VMS_OK ? dst_act(s, actions, ping, err) : code;
 }
@@ -107,7 +113,7 @@ static enum vms_code engine_takes(struct dst_channel *c, const struct vms_record
     unsigned actions;
     pthread_mutex_lock(&s->lock);
     enum vms_code code = dst_engine_record(&s->engine, r, &actions, err);
-    dst_keep_time(s);
+    follow(s, code, actions);
     pthread_mutex_unlock(&s->lock);
     if (code == VMS_OK && actions & DST_DO_BITMAP)
         code = dst_answer_bitmap(s, named_block(r), err);
@@ -195,6 +201,13 @@ static enum vms_code on_done(void *ctx, struct vms_error *err) {
 
 static const struct vms_pump_sink_ops OPS = {on_record, on_bulk, dst_ram_direct, on_done};
 
+/* [DST-10] Before SHUT is said: a full disk still hands the guest back. It is no cut. */
+static enum vms_code save(struct dst_channel *c, struct vms_error *err) {
+    enum vms_code code = vms_ram_image_save(c->session->image, err);
+    c->fatal |= code != VMS_OK;
+    return code;
+}
+
 static void complete(struct dst_session *s) {
     pthread_mutex_lock(&s->lock);
     s->stats.times.finished = dst_now_ms();
@@ -222,6 +235,8 @@ void dst_main_channel(struct dst_channel *c) {
         code = err.code;
     if (code == VMS_OK)
         code = dst_happens(s, DST_EV_MAIN_END, 0, &err);
+    if (code == VMS_OK)
+        code = save(c, &err);
     if (code == VMS_OK)
         code = dst_happens(s, DST_EV_CHANNELS_DONE, 0, &err);
     if (code == VMS_OK)

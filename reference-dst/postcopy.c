@@ -152,6 +152,13 @@ static bool more_may_come(const struct dst_session *s) {
     return false;
 }
 
+/* [DST-24] All pages are in, and RUN is being carried out: it ends, well or badly. Lock held. */
+static void until_run(struct dst_session *s) {
+    while (!s->over && !s->ran && s->engine.state != DST_ARRIVED &&
+           dst_postcopy_missing(s->postcopy) == 0)
+        (void)dst_wait(s, VMS_NEVER);
+}
+
 enum vms_code dst_postcopy_fill(struct dst_session *s, struct vms_error *err) {
     vms_deadline deadline = vms_deadline_in(s->options->timeout_ms);
     bool in_time = true;
@@ -161,6 +168,7 @@ enum vms_code dst_postcopy_fill(struct dst_session *s, struct vms_error *err) {
            (s->engine.state == DST_ARRIVED ||
             (dst_postcopy_missing(s->postcopy) > 0 && more_may_come(s))))
         in_time = dst_wait(s, deadline);
+    until_run(s);
     bool arrived = s->engine.state == DST_ARRIVED;
     enum vms_code code = s->over ? s->error.code : VMS_OK;
     if (code != VMS_OK)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-dst/session_test_util.h"
 
+#include <sys/stat.h>
+
 /*
  * A scripted source switches to postcopy, well and badly: real sockets, real userfaultfd. Each bad
  * one ends in the named error. [DST-2] [DST-14] [DST-17] [DST-18] [CMD-6] [REC-1] [REC-7]
@@ -568,6 +570,36 @@ static void expect_file(void) {
     (void)fclose(f);
     for (unsigned i = 0; i < BLOCK_PAGES * PAGE; i++)
         cr_assert_eq(in[i], i / PAGE == BLOCK_PAGES - 1 ? 0 : i / PAGE + 1, "0x%x", i);
+}
+
+/* [DST-10] Where there is a folder of that name no file can be written: the source has its guest.
+ */
+Test(postcopy, files_before_shut) {
+    struct scene s = {0};
+    make_ram_dir(&s);
+    cr_assert_eq(mkdir(ram_file, 0700), 0);
+    int fd = begin(&s);
+    advise();
+    ram_start(false);
+    pages(0, BLOCK_PAGES);
+    ram_end();
+    end();
+    send_all(fd);
+    cr_assert(ends_with_shut(fd, 1));
+    EXPECT(&s, VMS_E_IO);
+    remove_ram_dir();
+}
+
+/* [DST-18] It is this end that fails, and no cut. */
+Test(postcopy, files_of_a_guest_that_runs) {
+    struct scene s = {.options.recover_ms = -1};
+    make_ram_dir(&s);
+    cr_assert_eq(mkdir(ram_file, 0700), 0);
+    int fd = begin_postcopy(&s);
+    rest();
+    send_all(fd);
+    EXPECT(&s, VMS_E_IO);
+    remove_ram_dir();
 }
 
 Test(postcopy, files_though_nobody_comes_back) {

@@ -66,14 +66,14 @@ static void shut_all(struct dst_session *s) {
         (void)vms_channel_shutdown(s->channels[i]->io, VMS_SHUT_BOTH, &ignored);
 }
 
-/* Lock held. The source is told while its channel is still open (DST-8), not of a guest that has
- * run (DST-23). */
+/* Lock held. The source is told while its channel is still open (DST-8), where the machine wants it
+ * to be: now, or when it refused what came. */
 static void tell_source(struct dst_session *s) {
     struct vms_error ignored;
     unsigned actions;
-    bool open = s->engine.return_path && !s->engine.ran;
     (void)dst_engine_event(&s->engine, DST_EV_ERROR, &actions, &ignored);
-    if (open && s->main)
+    bool back = (s->owed | actions) & DST_DO_SHUT_BAD;
+    if (back && s->engine.return_path && s->main)
         (void)dst_reply(s, VMS_R_RP_SHUT, 1, &ignored);
 }
 
@@ -156,13 +156,14 @@ static bool all_ended(const struct dst_session *s) {
 }
 
 /*
- * Nobody came in time. A guest that has all its pages needs no source any more; one that lacks some
- * is lost, for the reason of the cut. Lock held; true: the session is over in good order.
+ * Nobody came in time. A guest that has all its pages and runs needs no source any more; another
+ * one is lost, for the reason of the cut. Lock held; true: the session is over in good order.
  */
 static bool give_up(struct dst_session *s) {
     struct vms_error err = s->cut;
     unsigned actions;
-    if (dst_postcopy_missing(s->postcopy) > 0 || vms_ram_image_save(s->image, &s->cut) != VMS_OK)
+    if (!s->ran || dst_postcopy_missing(s->postcopy) > 0 ||
+        vms_ram_image_save(s->image, &s->cut) != VMS_OK)
         return false;
     (void)dst_engine_event(&s->engine, DST_EV_CHANNELS_DONE, &actions, &err);
     s->stats.times.finished = dst_now_ms();

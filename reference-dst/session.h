@@ -201,11 +201,12 @@ struct dst_session {
     pthread_t touchers[DST_TOUCHERS_MAX];
     int toucher_count;
     atomic_bool stop_touching;
-    bool ran;                          /* the guest was told to run here */
-    bool shut_sent;                    /* SHUT(0) was written */
-    bool list_ready;                   /* the block list is complete: other channels may decode */
-    bool settled;                      /* all channels have come (DST-4) */
-    uint64_t released;                 /* syncs that channels may leave */
+    bool ran;          /* the guest runs here: run() is over. That it may: engine.ran */
+    unsigned owed;     /* enum dst_action, of an event that was refused: dst_session_fail() obeys */
+    bool shut_sent;    /* SHUT(0) was written */
+    bool list_ready;   /* the block list is complete: other channels may decode */
+    bool settled;      /* all channels have come (DST-4) */
+    uint64_t released; /* syncs that channels may leave */
     struct dst_native_session *native; /* owned; the wire is native */
     struct dst_native_result native_result;
     pthread_t native_thread;
@@ -222,7 +223,8 @@ enum vms_code dst_session_run(struct dst_session *session, const struct dst_opti
 /** A guest that runs must not be touched any more: dst_guest_lost() is false. */
 void dst_session_free(struct dst_session *session);
 
-/** Notes the first error, answers SHUT(1) and wakes everybody. Returns err's code. */
+/** Notes the first error, answers SHUT(1) where the engine wants it, and wakes everybody. Returns
+ * err's code. */
 enum vms_code dst_session_fail(struct dst_session *session, const struct vms_error *err);
 
 /* connections.c */

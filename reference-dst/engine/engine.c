@@ -174,6 +174,10 @@ bool dst_engine_run(struct dst_engine *e) {
     return e->state != DST_FAILED;
 }
 
+void dst_engine_not_run(struct dst_engine *e) {
+    e->ran = false;
+}
+
 /*
  * [DST-18] Something came that is refused. A guest that runs here has nowhere else to go, and what
  * was said at the end stays said [DST-10].

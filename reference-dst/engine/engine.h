@@ -123,6 +123,9 @@ enum vms_code dst_engine_packaged(const struct vms_record *record, enum dst_even
  */
 bool dst_engine_run(struct dst_engine *engine);
 
+/** It did not begin, and nothing of it can any more: it may be handed back again (DST-24). */
+void dst_engine_not_run(struct dst_engine *engine);
+
 /** The guest runs here (DST-11): an error ends the connection, not the guest. */
 bool dst_engine_runs(enum dst_state state);
 

@@ -435,3 +435,20 @@ Test(engine, guest_that_has_run_is_not_handed_back) {
             cr_assert_eq(dst_engine_run(&e), e.state == DST_COMPLETED);
         }
 }
+
+/* [DST-24] One that was to run and did not begin is handed back as if nobody had tried. */
+Test(engine, guest_that_did_not_begin_is_handed_back) {
+    for (int s = 0; s < DST_STATE_COUNT; s++) {
+        struct dst_engine e = engine_in((enum dst_state)s);
+        struct vms_error err = {0};
+        unsigned actions;
+        bool final = s == DST_COMPLETED || s == DST_FAILED;
+        (void)dst_engine_run(&e);
+        dst_engine_not_run(&e);
+        cr_assert_eq((int)e.state, s);
+        (void)dst_engine_event(&e, DST_EV_ERROR, &actions, &err);
+        cr_assert_eq(actions, final ? DST_DO_NOTHING : DST_DO_SHUT_BAD, "%s",
+                     dst_state_name((enum dst_state)s));
+        cr_assert_eq(dst_engine_run(&e), e.state == DST_COMPLETED);
+    }
+}
