@@ -10,7 +10,7 @@ static void send_main(struct dst_native_session *s, struct vms_native_out *out) 
     if (!s->link || s->link_dead)
         return;
     enum vms_code code = vms_native_link_send(s->link, 0, out, &err);
-    if (code == VMS_E_NO_MEMORY || code == VMS_E_SEAL_CRYPTO)
+    if (vms_native_link_starves(code))
         vms_native_link_abort(s->link, &err);
 }
 

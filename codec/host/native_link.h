@@ -174,6 +174,10 @@ enum vms_code vms_native_link_drain(struct vms_native_link *link, struct vms_err
 void vms_native_link_close(struct vms_native_link *link);
 /** Fails the session and tells the peer why, if it can at once (SES-23). */
 void vms_native_link_abort(struct vms_native_link *link, const struct vms_error *why);
+/** A call of that code wanted for memory (MOD-9): cryptography that lacks it just fails. */
+static inline bool vms_native_link_starves(enum vms_code code) {
+    return code == VMS_E_NO_MEMORY || code == VMS_E_SEAL_CRYPTO;
+}
 
 struct vms_native_link_stats {
     uint64_t bytes_out, bytes_in; /* on the link, all connections, hellos included */

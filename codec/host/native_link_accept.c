@@ -278,9 +278,9 @@ static enum vms_code join(struct vms_native_link *l, struct link_conn *c, struct
  * which nobody shall wait for ever. With RESUME the source, whose connection is gone, comes again.
  */
 static void give_up_starved(struct vms_native_link *l, const struct vms_error *err) {
-    bool starved = err->code == VMS_E_NO_MEMORY || err->code == VMS_E_SEAL_CRYPTO;
     pthread_mutex_lock(&l->mutex);
-    if (starved && link_is_up(l) && !(l->session.agreement.features & VMS_FEATURE_RESUME))
+    if (vms_native_link_starves(err->code) && link_is_up(l) &&
+        !(l->session.agreement.features & VMS_FEATURE_RESUME))
         link_fail_locked(l, err);
     pthread_mutex_unlock(&l->mutex);
 }
