@@ -8,6 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum {
+    RECONNECT_MS = 15000, /* for the connection of a recovery */
+};
+
 static void add_rate(struct reference *r, const json_t *p, const char *key, const char *option,
                      const char *otherwise) {
     json_int_t value = cert_int(p, key, -1);
@@ -83,15 +87,21 @@ static bool is_running(pid_t pid) {
     return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && !info.si_pid;
 }
 
+static bool is_in(const char *control, const char *state) {
+    json_t *answer = source_order(control, "{\"order\": \"status\"}");
+    bool there = strcmp(cert_str(answer, "state"), state) == 0;
+    json_decref(answer);
+    return there;
+}
+
+static bool goes_on(const struct reference *r) {
+    return cert_now() < r->kit.deadline && is_running(r->pid);
+}
+
 static bool wait_state(struct reference *r, const char *control, const char *state) {
-    while (cert_now() < r->kit.deadline && is_running(r->pid)) {
-        json_t *answer = source_order(control, "{\"order\": \"status\"}");
-        bool there = strcmp(cert_str(answer, "state"), state) == 0;
-        json_decref(answer);
-        if (there)
+    for (; goes_on(r); cert_nap())
+        if (is_in(control, state))
             return true;
-        cert_nap();
-    }
     return false;
 }
 
@@ -100,6 +110,23 @@ static bool order(const char *control, const char *line) {
     bool ok = cert_true(answer, "ok");
     json_decref(answer);
     return ok;
+}
+
+/* The other end, a script perhaps, does not come back: what it said stands. */
+static void give_up(struct reference *r, const char *control) {
+    if (!wait_state(r, control, "PAUSED"))
+        return;
+    (void)order(control, "{\"order\": \"resolve\", \"as\": \"theirs\"}");
+    if (!order(control, "{\"order\": \"give-up\"}"))
+        kit_say(&r->kit, "it does not take the order to give up");
+}
+
+/* The rig brings back a connection that it has cut, and no other. */
+static void end_of_recovery(struct reference *r, const char *control) {
+    int64_t by = cert_now() + RECONNECT_MS;
+    while (goes_on(r) && cert_now() < by && is_in(control, "PAUSED"))
+        cert_nap();
+    give_up(r, control);
 }
 
 static void recover(struct reference *r, const char *control) {
@@ -114,15 +141,8 @@ static void recover(struct reference *r, const char *control) {
     if (!uri || !order(control, "{\"order\": \"set\", \"postcopy_bandwidth\": 0}") ||
         !order(control, cert_path(line, "{\"order\": \"recover\", \"uri\": \"%s\"}", uri)))
         kit_say(&r->kit, "it does not take the order to recover");
-}
-
-/* A script does not come back: what it said stands. */
-static void give_up(struct reference *r, const char *control) {
-    if (!wait_state(r, control, "PAUSED"))
-        return;
-    (void)order(control, "{\"order\": \"resolve\", \"as\": \"theirs\"}");
-    if (!order(control, "{\"order\": \"give-up\"}"))
-        kit_say(&r->kit, "it does not take the order to give up");
+    else
+        end_of_recovery(r, control);
 }
 
 /* Where the guest is cannot be known here after such a cut: the operator, the rig, says it. */
