@@ -3,8 +3,6 @@
 
 #include "conformance/sim/sim.h"
 
-#include <string.h>
-
 /*
  * Whole migrations of both engines under virtual time: the input says wire, faults and every choice
  * that the simulation makes, so long as it lasts; the seed makes the rest. The simulation's own
@@ -12,23 +10,16 @@
  * SIM_TRACE in the environment a run tells every event. Input: 1 octet of wire and scheduler, 2 of
  * faults, 8 of the seed, then choices.
  */
-static struct sim_coverage coverage;
-
-static void note_cells(void) {
-    for (unsigned s = 0; s < SRC_STATE_COUNT; s++)
-        for (unsigned e = 0; e < SRC_EVENT_COUNT; e++)
-            fuzz_cells[FUZZ_M_SOURCE][s][e] |= coverage.src[s][e];
-    for (unsigned s = 0; s < DST_N_STATE_COUNT; s++)
-        for (unsigned e = 0; e < DST_NEV_COUNT; e++)
-            fuzz_cells[FUZZ_M_DST_NATIVE][s][e] |= coverage.native[s][e];
-    for (unsigned s = 0; s < DST_STATE_COUNT; s++)
-        for (unsigned e = 0; e < DST_EVENT_COUNT; e++)
-            fuzz_cells[FUZZ_M_DESTINATION][s][e] |= coverage.qevm[s][e];
+static void note_cells(enum fuzz_machine machine, const uint64_t *table, unsigned states) {
+    for (unsigned s = 0; s < states; s++)
+        for (uint64_t events = table[s]; events; events &= events - 1)
+            fuzz_cells[machine][s][__builtin_ctzll(events)] = true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct vms_slice in = vms_slice(data, size);
     static int trace = -1;
+    struct sim_coverage coverage = {0};
     struct sim_result result;
     if (trace < 0)
         trace = getenv("SIM_TRACE") != NULL;
@@ -40,9 +31,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     config.seed |= fuzz_option(&in, 4);
     config.choices = in;
     config.trace = trace;
-    memset(&coverage, 0, sizeof coverage);
     sim_run(&config, &result, &coverage);
-    note_cells();
+    note_cells(FUZZ_M_SOURCE, coverage.src, SRC_STATE_COUNT);
+    note_cells(FUZZ_M_DST_NATIVE, coverage.native, DST_N_STATE_COUNT);
+    note_cells(FUZZ_M_DESTINATION, coverage.qevm, DST_STATE_COUNT);
     fuzz_saw(result.reason);
     ORACLE(result.ok, "seed %llu, faults %#x, %s: %s", (unsigned long long)config.seed,
            config.faults, config.native ? "native" : "qevm", result.why);

@@ -25,7 +25,7 @@ static void fence(struct world *w) {
 static void order(struct world *w, enum src_event_kind kind) {
     trace(w, "the operator: %s", src_event_name(kind));
     w->operated = w->result->resolved = true;
-    source_event(w, (struct src_event){.kind = kind});
+    source_event(w, &(struct src_event){.kind = kind});
 }
 
 static void decide_source(struct world *w) {

@@ -105,7 +105,7 @@ void native_event(struct world *w, struct dst_native_event ev) {
     }
     enum vms_code code = dst_native_event(&d->native, &ev, &out, &err);
     if (w->coverage)
-        w->coverage->native[from][ev.kind] = true;
+        w->coverage->native[from] |= UINT64_C(1) << ev.kind;
     if (ev.kind != DST_NEV_DATA || code)
         trace(w, "%40sdst %s %s → %s%s%s", "", dst_native_state_name(from),
               dst_native_event_name(ev.kind), dst_native_state_name(d->native.state),

@@ -68,7 +68,7 @@ void qevm_event(struct world *w, enum dst_event ev) {
     d->qevm.ended += ev == DST_EV_SECTION_END;
     enum vms_code code = dst_engine_event(&d->qevm, ev, &actions, &err);
     if (w->coverage)
-        w->coverage->qevm[from][ev] = true;
+        w->coverage->qevm[from] |= UINT64_C(1) << ev;
     if (ev != DST_EV_SECTION_PART || code)
         trace(w, "%40sdst %s %s → %s%s%s", "", dst_state_name(from), dst_event_name(ev),
               dst_state_name(d->qevm.state), code ? ": " : "", code ? err.message : "");

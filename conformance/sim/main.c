@@ -140,10 +140,11 @@ static void count(struct totals *t, const struct sim_result *r) {
     t->reason[r->reason] += r->ok && r->src >= SRC_FAILED;
 }
 
-static unsigned cells(const bool *table, size_t n) {
+static unsigned cells(const uint64_t *table, size_t states) {
     unsigned sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += table[i];
+    for (size_t s = 0; s < states; s++)
+        for (uint64_t events = table[s]; events; events &= events - 1)
+            sum++;
     return sum;
 }
 
@@ -155,10 +156,12 @@ static double seconds(void) {
 
 static void print(const struct options *o, const struct totals *t, double s) {
     const struct sim_coverage *c = &t->coverage;
-    unsigned src = cells(&c->src[0][0], sizeof c->src / sizeof(bool));
-    unsigned dst = o->config.native ? cells(&c->native[0][0], sizeof c->native / sizeof(bool))
-                                    : cells(&c->qevm[0][0], sizeof c->qevm / sizeof(bool));
-    size_t dst_all = o->config.native ? sizeof c->native : sizeof c->qevm;
+    unsigned src = cells(c->src, SRC_STATE_COUNT);
+    unsigned dst =
+        o->config.native ? cells(c->native, DST_N_STATE_COUNT) : cells(c->qevm, DST_STATE_COUNT);
+    size_t src_all = SRC_STATE_COUNT * SRC_EVENT_COUNT;
+    size_t dst_all =
+        o->config.native ? DST_N_STATE_COUNT * DST_NEV_COUNT : DST_STATE_COUNT * DST_EVENT_COUNT;
     const char *format =
         o->json ? "{\"runs\":%" PRIu64 ",\"broken\":%" PRIu64 ",\"completed\":%" PRIu64
                   ",\"failed\":%" PRIu64 ",\"cancelled\":%" PRIu64 ",\"postcopy\":%" PRIu64
@@ -174,7 +177,7 @@ static void print(const struct options *o, const struct totals *t, double s) {
                   "%zu\n";
     printf(format, t->runs, t->failed, t->completed, t->went_back, t->cancelled, t->postcopy,
            t->doubted, t->resolved, t->window, t->both, t->lost, t->events,
-           (double)t->runs / s * 60, src, sizeof c->src, dst, dst_all);
+           (double)t->runs / s * 60, src, src_all, dst, dst_all);
 }
 
 static void print_reasons(const struct totals *t) {

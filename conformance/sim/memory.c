@@ -60,24 +60,23 @@ void device_reinit(struct world *w, uint32_t d) {
         later(w, spread(w, 16, 29), IT_REINIT, SRC)->device = d;
 }
 
-struct src_pending device_pending(struct world *w, uint32_t d, bool exact) {
-    struct src_pending p = {.exact = exact};
+void device_pending(struct world *w, uint32_t d, bool exact, struct src_pending *out) {
     struct device *v = &w->device[d];
+    *out = (struct src_pending){.exact = exact};
     if (d == 0) {
         if (exact)
             guest_collect(w);
-        p.precopy = p.postcopy = w->src.ram->dirty * PAGE;
-        return p;
+        out->precopy = out->postcopy = w->src.ram->dirty * PAGE;
+        return;
     }
     if (exact)
         device_update(w, d);
-    p.initial = v->left;
-    p.precopy = v->left + v->dirty;
-    if (!p.precopy && v->announced < v->generation)
-        p.precopy = 1; /* the mark that initial data is over */
-    p.stop = v->stop;
-    p.generation = v->generation;
-    return p;
+    out->initial = v->left;
+    out->precopy = v->left + v->dirty;
+    if (!out->precopy && v->announced < v->generation)
+        out->precopy = 1; /* the mark that initial data is over */
+    out->stop = v->stop;
+    out->generation = v->generation;
 }
 
 static uint64_t send_data(struct world *w, uint32_t d, enum msg_type type, uint64_t bytes) {

@@ -19,7 +19,7 @@ static bool keeps(const struct world *w) {
 static void keep(struct world *w, enum side to, const struct msg *m) {
     struct network *n = &w->net;
     if (n->kept_count[to] < KEPT)
-        n->kept[to][n->kept_count[to]++] = *m;
+        w->kept[to][n->kept_count[to]++] = *m;
     else
         broken(w, "too many messages to keep");
 }
@@ -45,7 +45,7 @@ uint64_t net_send(struct world *w, enum side to, const struct msg *m) {
     n->last[to] = arrives;
     struct item *i = later(w, arrives - w->now, IT_MSG, to);
     i->epoch = n->epoch;
-    i->sent = i->seq;
+    i->sent = w->seq;
     i->msg = *m;
     uint64_t window = transfer_ns(w, WINDOW);
     return n->busy[to] > w->now + window ? n->busy[to] - window : w->now;
@@ -56,9 +56,9 @@ static void keep_all(struct world *w) {
     uint16_t found[ITEMS];
     uint32_t count = 0;
     for (uint32_t i = 0; i < w->heap_count; i++) {
-        const struct item *x = &w->items[w->heap[i]];
+        const struct item *x = &w->items[w->heap[i].item];
         if (x->type == IT_MSG && x->epoch == w->net.epoch)
-            found[count++] = w->heap[i];
+            found[count++] = (uint16_t)w->heap[i].item;
     }
     for (uint32_t i = 1; i < count; i++) /* few, and nearly in order */
         for (uint32_t j = i; j && w->items[found[j]].sent < w->items[found[j - 1]].sent; j--) {
@@ -133,7 +133,7 @@ void net_replay(struct world *w) {
     static struct msg kept[KEPT];
     for (unsigned to = SRC; to <= DST; to++) {
         uint32_t count = w->net.kept_count[to];
-        memcpy(kept, w->net.kept[to], count * sizeof *kept);
+        memcpy(kept, w->kept[to], count * sizeof *kept);
         w->net.kept_count[to] = 0;
         for (uint32_t i = 0; i < count; i++)
             (void)net_send(w, (enum side)to, &kept[i]);

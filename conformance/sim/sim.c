@@ -19,10 +19,7 @@ static bool put_off(struct world *w, const struct item *i) {
     uint64_t until = *frozen(w, i->side);
     if (of_nature || until <= w->now)
         return false;
-    struct item *j = later(w, until - w->now, (enum item_type)i->type, (enum side)i->side);
-    uint64_t at = j->at, seq = j->seq;
-    *j = *i;
-    j->at = at, j->seq = seq;
+    *later(w, until - w->now, (enum item_type)i->type, (enum side)i->side) = *i;
     return true;
 }
 
@@ -71,9 +68,9 @@ static void start(struct world *w, unsigned side) {
         native_start(w);
 }
 
-static void handle(struct world *w, const struct item *i) {
+static void handle(struct world *w, struct item *i) {
     switch ((enum item_type)i->type) {
-    case IT_SRC: source_event(w, i->src); break;
+    case IT_SRC: source_event(w, &i->src); break;
     case IT_NATIVE: native_event(w, i->native); break;
     case IT_QEVM: qevm_event(w, i->qevm); break;
     case IT_LOST: qevm_lost(w, i->value); break;
@@ -102,17 +99,15 @@ void sim_run(const struct sim_config *config, struct sim_result *result,
              struct sim_coverage *coverage) {
     static _Thread_local struct world world; /* large; its items are not cleared between runs */
     struct world *w = &world;
-    struct item i;
     memset(result, 0, sizeof *result);
     w->result = result;
     w->coverage = coverage;
     world_init(w, config);
     source_say(w, 1000, SRC_EV_BEGIN, 0, 0, 0);
-    while (!w->broken && take(w, &i)) {
-        w->now = i.at;
-        if (is_stale(w, &i) || put_off(w, &i))
+    for (struct item *i; !w->broken && (i = take(w)); give_back(w, i)) {
+        if (is_stale(w, i) || put_off(w, i))
             continue;
-        handle(w, &i);
+        handle(w, i);
         check(w);
         if (++w->steps > STEPS_MAX)
             broken(w, "the run does not end: %s", src_state_name(w->src.engine.state));

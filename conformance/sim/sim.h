@@ -88,12 +88,14 @@ struct sim_result {
     uint64_t wait[4];  /* most bytes of others between two of its turns while it had data */
 };
 
-/** (state, event) cells of the engines that runs have passed through. */
+/** (state, event) cells of the engines that runs have passed through: of a state, bits of events.
+ */
 struct sim_coverage {
-    bool src[SRC_STATE_COUNT][SRC_EVENT_COUNT];
-    bool native[DST_N_STATE_COUNT][DST_NEV_COUNT];
-    bool qevm[DST_STATE_COUNT][DST_EVENT_COUNT];
+    uint64_t src[SRC_STATE_COUNT];
+    uint64_t native[DST_N_STATE_COUNT];
+    uint64_t qevm[DST_STATE_COUNT];
 };
+_Static_assert(SRC_EVENT_COUNT <= 64 && DST_NEV_COUNT <= 64 && DST_EVENT_COUNT <= 64, "bits");
 
 /** Runs one migration. coverage may be NULL. */
 void sim_run(const struct sim_config *config, struct sim_result *result,

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /*
  * Whole migrations of both engines. What is checked at every step stands in check.c, memory.c and
@@ -55,6 +56,25 @@ Test(sim, qevm, .timeout = 60) {
 }
 Test(sim, qevm_with_faults, .timeout = 60) {
     holds(false, SIM_FAULT_ALL);
+}
+
+/* A run follows from its configuration alone: what ran before it in this process leaves nothing. */
+Test(sim, no_run_sees_another, .timeout = 60) {
+    enum {
+        N = 10000
+    };
+    static struct sim_result first[2 * N];
+    for (unsigned i = 0; i < 4 * N; i++) {
+        unsigned n = i < 2 * N ? i : 4 * N - 1 - i; /* and back again */
+        struct sim_config config = {.seed = 1 + n / 2, .native = n % 2, .faults = SIM_FAULT_ALL};
+        struct sim_result r;
+        sim_run(&config, i < 2 * N ? &first[n] : &r, NULL);
+        if (i < 2 * N)
+            continue;
+        cr_assert_eq(memcmp(&r, &first[n], sizeof r), 0,
+                     "seed %" PRIu64 ", %s: %" PRIu64 " events, then %" PRIu64, config.seed,
+                     config.native ? "native" : "qevm", first[n].events, r.events);
+    }
 }
 
 /* [ENG-27] END's acknowledgement meets a cut: without the rule this one does not end. */

@@ -76,21 +76,21 @@ static bool is_stale(struct world *w, const struct src_event *ev) {
     return true;
 }
 
-void source_event(struct world *w, struct src_event ev) {
+void source_event(struct world *w, struct src_event *ev) {
     struct src_engine *e = &w->src.engine;
     struct src_actions out;
     struct vms_error err;
-    if (!w->src.alive || is_stale(w, &ev))
+    if (!w->src.alive || is_stale(w, ev))
         return;
     enum src_state from = e->state;
-    ev.now_ns = w->now;
-    note_word(w, &ev);
-    enum vms_code code = src_engine_event(e, &ev, &out, &err);
+    ev->now_ns = w->now;
+    note_word(w, ev);
+    enum vms_code code = src_engine_event(e, ev, &out, &err);
     if (w->coverage)
-        w->coverage->src[from][ev.kind] = true;
-    bool dull = ev.kind == SRC_EV_PENDING || ev.kind == SRC_EV_SAVED || ev.kind == SRC_EV_TIMER;
+        w->coverage->src[from] |= UINT64_C(1) << ev->kind;
+    bool dull = ev->kind == SRC_EV_PENDING || ev->kind == SRC_EV_SAVED || ev->kind == SRC_EV_TIMER;
     if (!dull || from != e->state)
-        trace(w, "src %s %s → %s%s%s", src_state_name(from), src_event_name(ev.kind),
+        trace(w, "src %s %s → %s%s%s", src_state_name(from), src_event_name(ev->kind),
               src_state_name(e->state), code ? ": " : "", code ? err.message : "");
     w->result->doubted |= e->state == SRC_IN_DOUBT;
     for (size_t i = 0; i < out.count; i++)
@@ -105,14 +105,14 @@ void source_event(struct world *w, struct src_event ev) {
         source_say(w, spread(w, 20, 29), SRC_EV_GO_ON, 0, 0, 0);
     if (e->state == SRC_PRECOPY && from == SRC_SETUP && w->src.config.postcopy)
         source_say(w, spread(w, 20, 31), SRC_EV_START_POSTCOPY, 0, 0, 0);
-    check_step(w, from, &ev);
+    check_step(w, from, ev);
 }
 
 void source_timer(struct world *w, uint32_t timer, uint64_t serial) {
     if (w->src.timer[timer] != serial)
         return;
     w->src.timer[timer] = 0;
-    source_event(w, (struct src_event){.kind = SRC_EV_TIMER, .value = timer});
+    source_event(w, &(struct src_event){.kind = SRC_EV_TIMER, .value = timer});
 }
 
 /* ---- postcopy ---- */
@@ -128,7 +128,7 @@ void source_pager(struct world *w, uint64_t serial) {
     if (served)
         memmove(s->requests, s->requests + 1, --s->request_count * sizeof *s->requests);
     if (pick == SRC_RAM_NOTHING) {
-        source_event(w, (struct src_event){.kind = SRC_EV_PAGES_SENT});
+        source_event(w, &(struct src_event){.kind = SRC_EV_PAGES_SENT});
         return;
     }
     uint64_t go_on = pages_send(w, &b);
@@ -138,7 +138,7 @@ void source_pager(struct world *w, uint64_t serial) {
 static void need(struct world *w, uint64_t page) {
     struct source *s = &w->src;
     if (!w->config.native && !s->engine.runs_there)
-        source_event(w, (struct src_event){.kind = SRC_EV_RUNNING});
+        source_event(w, &(struct src_event){.kind = SRC_EV_RUNNING});
     if (s->request_count < REQUESTS)
         s->requests[s->request_count++] = (struct src_ram_request){0, page, 1};
 }
@@ -148,7 +148,7 @@ static void bitmap(struct world *w, const struct msg *m) {
         broken(w, "a bitmap of the wrong length");
     src_ram_resume(w->src.ram);
     w->src.request_count = 0;
-    source_event(w, (struct src_event){.kind = SRC_EV_BITMAPS});
+    source_event(w, &(struct src_event){.kind = SRC_EV_BITMAPS});
 }
 
 void source_message(struct world *w, const struct msg *m) {
@@ -166,10 +166,10 @@ void source_message(struct world *w, const struct msg *m) {
     else if (m->type == MSG_BITMAP)
         bitmap(w, m);
     else
-        source_event(w, (struct src_event){.kind = (enum src_event_kind)kinds[m->type],
-                                           .device = m->device,
-                                           .generation = m->generation,
-                                           .value = m->value});
+        source_event(w, &(struct src_event){.kind = (enum src_event_kind)kinds[m->type],
+                                            .device = m->device,
+                                            .generation = m->generation,
+                                            .value = m->value});
     if (m->type == MSG_RUNNING && w->config.native) /* acknowledged, on its way back */
         native_say(w, w->net.latency + 1, DST_NEV_TOLD, 0, 0, 0);
 }
@@ -192,7 +192,7 @@ void source_reconnect(struct world *w) {
         return;
     bool can = recoverable(w) && net_connect(w);
     if (!can && ++s->tries > 12) {
-        source_event(w, (struct src_event){.kind = SRC_EV_GIVE_UP});
+        source_event(w, &(struct src_event){.kind = SRC_EV_GIVE_UP});
         if (s->engine.state != SRC_IN_DOUBT)
             return;
         s->tries = 0;

@@ -18,10 +18,9 @@ static void send(struct world *w, enum msg_type type, uint32_t device, uint64_t 
 /* ---- actions ---- */
 
 static void query(struct world *w, const struct src_action *a) {
-    struct item *i = later(w, a->exact ? 20 * 1000 : 100, IT_SRC, SRC);
-    i->src = (struct src_event){.kind = SRC_EV_PENDING,
-                                .device = a->device,
-                                .pending = device_pending(w, a->device, a->exact)};
+    struct src_event *ev = &later(w, a->exact ? 20 * 1000 : 100, IT_SRC, SRC)->src;
+    *ev = (struct src_event){.kind = SRC_EV_PENDING, .device = a->device};
+    device_pending(w, a->device, a->exact, &ev->pending);
 }
 
 /* [SCH-4] Measured: how much the others send between two services of a device that has data. */

@@ -46,35 +46,27 @@ uint64_t spread(struct world *w, unsigned low, unsigned high) {
     return base + rnd(w, base);
 }
 
-/* ---- the queue: a heap of numbers of items, by time and order of entry ---- */
+/* ---- the queue: a heap of turns ---- */
 
-static bool before(const struct world *w, uint16_t a, uint16_t b) {
-    const struct item *x = &w->items[a], *y = &w->items[b];
-    return x->at != y->at ? x->at < y->at : x->seq < y->seq;
+static inline bool before(struct turn a, struct turn b) {
+    return a.at != b.at ? a.at < b.at : a.seq < b.seq;
 }
 
-static void swap(struct world *w, uint32_t a, uint32_t b) {
-    uint16_t t = w->heap[a];
-    w->heap[a] = w->heap[b];
-    w->heap[b] = t;
+static void sift_up(struct turn *heap, uint32_t i, struct turn t) {
+    for (; i && before(t, heap[(i - 1) / 2]); i = (i - 1) / 2)
+        heap[i] = heap[(i - 1) / 2];
+    heap[i] = t;
 }
 
-static void sift_up(struct world *w, uint32_t i) {
-    for (; i && before(w, w->heap[i], w->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        swap(w, i, (i - 1) / 2);
-}
-
-static void sift_down(struct world *w) {
-    for (uint32_t i = 0;;) {
-        uint32_t least = i;
-        for (uint32_t c = 2 * i + 1; c <= 2 * i + 2 && c < w->heap_count; c++)
-            if (before(w, w->heap[c], w->heap[least]))
-                least = c;
-        if (least == i)
-            return;
-        swap(w, i, least);
-        i = least;
+static void sift_down(struct turn *heap, uint32_t count, struct turn t) {
+    uint32_t i = 0;
+    for (uint32_t c = 1; c < count; i = c, c = 2 * c + 1) {
+        c += c + 1 < count && before(heap[c + 1], heap[c]);
+        if (before(t, heap[c]))
+            break;
+        heap[i] = heap[c];
     }
+    heap[i] = t;
 }
 
 struct item *later(struct world *w, uint64_t ns, enum item_type type, enum side side) {
@@ -87,25 +79,25 @@ struct item *later(struct world *w, uint64_t ns, enum item_type type, enum side 
     }
     uint16_t n = w->free[--w->free_count];
     struct item *i = &w->items[n];
-    i->at = w->now + ns;
-    i->seq = w->seq++;
     i->type = (uint8_t)type;
     i->side = (uint8_t)side;
     i->epoch = side == SRC ? w->src.epoch : w->dst.epoch;
-    w->heap[w->heap_count++] = n;
-    sift_up(w, w->heap_count - 1);
+    sift_up(w->heap, w->heap_count++, (struct turn){w->now + ns, w->seq++, n});
     return i;
 }
 
-bool take(struct world *w, struct item *out) {
+struct item *take(struct world *w) {
     if (!w->heap_count)
-        return false;
-    uint16_t n = w->heap[0];
-    *out = w->items[n];
-    w->heap[0] = w->heap[--w->heap_count];
-    sift_down(w);
-    w->free[w->free_count++] = n;
-    return true;
+        return NULL;
+    struct turn first = w->heap[0];
+    w->now = first.at;
+    w->heap_count--;
+    sift_down(w->heap, w->heap_count, w->heap[w->heap_count]);
+    return &w->items[first.item];
+}
+
+void give_back(struct world *w, const struct item *i) {
+    w->free[w->free_count++] = (uint16_t)(i - w->items);
 }
 
 /* ---- words ---- */
@@ -121,10 +113,8 @@ void broken(struct world *w, const char *format, ...) {
     trace(w, "BROKEN: %s", w->result->why);
 }
 
-void trace(struct world *w, const char *format, ...) {
+void tell(struct world *w, const char *format, ...) {
     va_list args;
-    if (!w->config.trace)
-        return;
     va_start(args, format);
     fprintf(stderr, "%12.6f ms  ", (double)w->now / 1e6);
     vfprintf(stderr, format, args);
@@ -242,11 +232,7 @@ void world_init(struct world *w, const struct sim_config *config) {
     struct sim_result *result = w->result;
     struct sim_coverage *coverage = w->coverage;
     uint64_t seed = config->seed;
-    size_t head = offsetof(struct world, items);
-    memset(w, 0, head);
-    w->heap_count = w->free_count = w->used_count = 0;
-    memset(&w->net, 0, offsetof(struct network, kept));
-    memset(&w->src, 0, offsetof(struct world, ram_memory) - offsetof(struct world, src));
+    memset(w, 0, offsetof(struct world, heap));
     w->result = result;
     w->coverage = coverage;
     w->config = *config;

@@ -95,7 +95,6 @@ enum item_type {
 };
 
 struct item {
-    uint64_t at, seq;
     uint64_t sent; /* order of messages, whatever holds them up */
     uint8_t type, side;
     uint32_t epoch; /* of the connection, or of the program */
@@ -109,6 +108,12 @@ struct item {
             uint64_t value;
         };
     };
+};
+
+/** When an item's turn is: by time, then in the order of entry. */
+struct turn {
+    uint64_t at;
+    uint32_t seq, item;
 };
 
 /** A device beside RAM, at both ends. */
@@ -139,9 +144,8 @@ struct network {
     uint64_t busy[2], last[2]; /* to side: line free at, last arrival */
     uint32_t waiting[2];       /* messages under way */
     bool session;              /* native: both programs are those that said hello */
+    uint64_t out_until;        /* no connection can be made before */
     uint32_t kept_count[2];
-    struct msg kept[2][KEPT]; /* to side: not delivered, sent again after a reconnection */
-    uint64_t out_until;       /* no connection can be made before */
 };
 
 /** A guest's memory: the last write of each page, by number. */
@@ -200,9 +204,8 @@ struct world {
     struct sim_result *result;
     struct sim_coverage *coverage;
     uint64_t random[2];
-    uint64_t now, seq, steps;
-    struct item items[ITEMS];
-    uint16_t heap[ITEMS], free[ITEMS];
+    uint64_t now, steps;
+    uint32_t seq;
     uint32_t heap_count, free_count, used_count; /* used: ever, from the front */
     struct network net;
     struct source src;
@@ -215,6 +218,11 @@ struct world {
     bool commit_out, eof_out, released, settled, broken, over, operated, cut_after_commit;
     uint64_t turn_bytes; /* all bytes that devices have sent while the guest ran */
     uint64_t turn_end[DEVICES];
+    /* From here on nothing is cleared between runs: the counts above say what of it is in use. */
+    struct turn heap[ITEMS];
+    uint16_t free[ITEMS];
+    struct item items[ITEMS];
+    struct msg kept[2][KEPT]; /* to side: not delivered, sent again after a reconnection */
     uint64_t ram_memory[4096];
 };
 
@@ -225,10 +233,13 @@ bool chance(struct world *w, unsigned percent);
 uint64_t spread(struct world *w, unsigned low, unsigned high);
 /** A free item at that time; the caller fills it. Never NULL: a full queue breaks the run. */
 struct item *later(struct world *w, uint64_t ns, enum item_type type, enum side side);
-/** The next item, copied out. */
-bool take(struct world *w, struct item *out);
+/** The next item; it is now. NULL: there is none. The caller gives it back. */
+struct item *take(struct world *w);
+void give_back(struct world *w, const struct item *i);
 void broken(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void tell(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** Tells an event, if anybody listens: else its words are not even looked up. */
+#define trace(w, ...) ((w)->config.trace ? tell(w, __VA_ARGS__) : (void)0)
 void world_init(struct world *w, const struct sim_config *config);
 
 static inline bool bit(const uint64_t *bits, uint32_t i) {
@@ -256,7 +267,7 @@ void guest_writes(struct world *w);
 void guest_collect(struct world *w);
 void device_update(struct world *w, uint32_t d);
 void device_reinit(struct world *w, uint32_t d);
-struct src_pending device_pending(struct world *w, uint32_t d, bool exact);
+void device_pending(struct world *w, uint32_t d, bool exact, struct src_pending *out);
 uint64_t device_save(struct world *w, uint32_t d, uint64_t budget, bool final, uint64_t *bytes,
                      bool *more);
 uint64_t pages_send(struct world *w, const struct src_batch *b);
@@ -273,7 +284,8 @@ void source_act(struct world *w, const struct src_action *a);
 void source_runs(struct world *w);
 
 /* ---- source.c ---- */
-void source_event(struct world *w, struct src_event ev);
+/** Sets ev->now_ns. */
+void source_event(struct world *w, struct src_event *ev);
 void source_say(struct world *w, uint64_t ns, enum src_event_kind kind, uint32_t device,
                 uint64_t generation, uint64_t value);
 void source_message(struct world *w, const struct msg *m);
