@@ -31,6 +31,7 @@ struct vms_native_reader {
     uint32_t channel_count;
     struct vms_native_file_info info;
     uint8_t *buffer;
+    size_t buffer_len;
     struct vms_room input; /* what the intake has not taken of buffer */
     uint64_t bytes;
     bool eof;

@@ -6,7 +6,7 @@
 #include <vmstream/pack_zstd.h>
 
 enum {
-    BUFFER = 256 * 1024, /* bytes read ahead */
+    BUFFER = 256 * 1024, /* bytes read ahead, at most */
     DIRECT_MIN = 8192,   /* bytes of bulk from which the buffer is gone around */
 };
 
@@ -41,7 +41,7 @@ static ssize_t read_some(struct vms_native_reader *r, struct vms_room room) {
 static bool fill(struct vms_native_reader *r) {
     struct vms_room room = vms_intake_room(r->intake);
     bool direct = room.len >= DIRECT_MIN;
-    ssize_t n = read_some(r, direct ? room : (struct vms_room){r->buffer, BUFFER});
+    ssize_t n = read_some(r, direct ? room : (struct vms_room){r->buffer, r->buffer_len});
     if (n < 0) {
         (void)vms_error_set(&r->error, VMS_E_IO, "read: %s", strerror(errno));
         return false;
@@ -136,6 +136,14 @@ static enum vms_code make_intake(struct vms_native_reader *r, struct vms_error *
     return r->intake ? VMS_OK : vms_error_set(err, VMS_E_NO_MEMORY, "%zu bytes for frames", size);
 }
 
+/* More than the longest frame is read ahead only where frames may be long. */
+static size_t buffer_len(const struct vms_native_reader_config *c) {
+    uint64_t body = c->limits.native_body_bytes, bulk = c->limits.native_bulk_bytes;
+    bool shorter = body < BUFFER && bulk < BUFFER - body;
+    size_t len = shorter ? VMS_NATIVE_HEADER + (size_t)(body + bulk) : BUFFER;
+    return len > c->begin.len ? len : c->begin.len;
+}
+
 static enum vms_code allocate(struct vms_native_reader *r, struct vms_error *err) {
     static const uint8_t no_id[16];
     const struct vms_limits *l = &r->config.limits;
@@ -143,7 +151,8 @@ static enum vms_code allocate(struct vms_native_reader *r, struct vms_error *err
     r->channel_count = (uint32_t)count;
     r->channels = calloc(count, sizeof *r->channels);
     r->accounts = calloc(count, sizeof *r->accounts);
-    r->buffer = malloc(BUFFER);
+    r->buffer_len = buffer_len(&r->config);
+    r->buffer = malloc(r->buffer_len);
     if (!r->channels || !r->accounts || !r->buffer || r->config.begin.len > BUFFER)
         return vms_error_set(err, VMS_E_NO_MEMORY, NULL);
     r->backend = vms_backend_new(NULL, err);
