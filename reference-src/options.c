@@ -46,6 +46,9 @@ static const char HELP[] =
     "  --pause-before-switchover wait for the order \"go-on\" when the guest has stopped\n"
     "  --switchover-ack          wait for the destination's acknowledgement\n"
     "  --ready-s N, --settle-s N to wait for READY (60), and for the end's answer (60)\n"
+    "  --locks-retry-ms N        storage locks that are not to be had on the way back are tried "
+    "five\n"
+    "                            times more: after this pause (1000), each twice the one before\n"
     "  --reconnect S             try for S seconds to connect again after a cut; 0: by order only\n"
     "  --timeout S               give up on a peer that takes no data (default 300; 0: never)\n"
     "  --keepalive S             native: longest silence of this end; a longer one is a cut (10)\n"
@@ -114,6 +117,7 @@ enum option_id {
     O_ACK,
     O_READY,
     O_SETTLE,
+    O_LOCKS_RETRY,
     O_RECONNECT,
     O_TIMEOUT,
     O_KEEPALIVE,
@@ -171,6 +175,7 @@ static const struct option OPTIONS[] = {
     WITHOUT("switchover-ack", O_ACK),
     WITH("ready-s", O_READY),
     WITH("settle-s", O_SETTLE),
+    WITH("locks-retry-ms", O_LOCKS_RETRY),
     WITH("reconnect", O_RECONNECT),
     WITH("timeout", O_TIMEOUT),
     WITH("keepalive", O_KEEPALIVE),
@@ -292,6 +297,7 @@ static int parse_count(int option, const char *text, struct src_options *o) {
     case O_LIMIT: o->limit_ms = n * 1000; break;
     case O_READY: o->ready_ms = n * 1000; break;
     case O_SETTLE: o->settle_ms = n * 1000; break;
+    case O_LOCKS_RETRY: o->locks_retry_ms = n; break;
     case O_KEEPALIVE: o->keepalive_ms = (int)n * 1000; break;
     case O_RECONNECT: o->reconnect_ms = (int)n * 1000; break;
     default: o->timeout_ms = n ? (int)n * 1000 : -1; break;

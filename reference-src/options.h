@@ -73,7 +73,8 @@ struct src_options {
     int reconnect_ms; /* to try for after a cut; 0: only by order; -1: 60 s, QEVM with --control 0
                        */
     uint64_t ready_ms, settle_ms, limit_ms;
-    uint64_t replay_bytes; /* native: kept for a resumption; 0: default */
+    uint64_t locks_retry_ms; /* the first pause before storage locks are tried again; 0: 1 s */
+    uint64_t replay_bytes;   /* native: kept for a resumption; 0: default */
     struct vms_limits limits;
     bool quiet;
 

@@ -49,6 +49,8 @@ Test(options, everything) {
     cr_expect(o.inquire && !o.resolve);
     cr_assert_eq(parse(BASE "--keepalive 3", &o), -1);
     cr_expect_eq(o.keepalive_ms, 3000);
+    cr_assert_eq(parse(BASE "--locks-retry-ms 20", &o), -1); /* [ENG-30] */
+    cr_expect_eq(o.locks_retry_ms, 20u);
     cr_assert_eq(parse(BASE "--dirty uffd-wp", &o), -1);
     cr_expect_eq(o.dirty, VMS_DIRTY_UFFD_WP);
     cr_assert_eq(parse(BASE "--dirty best", &o), -1);

@@ -24,6 +24,7 @@ static void configure(const struct src_session *s, struct src_config *c) {
         .ready_ns = o->ready_ms * 1000000,
         .settle_ns = o->settle_ms * 1000000,
         .limit_ns = o->limit_ms * 1000000,
+        .locks_retry_ns = o->locks_retry_ms * 1000000,
         .scheduler = o->scheduler,
         .quantum = o->quantum,
         .device_count = s->device_count,

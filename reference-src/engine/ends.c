@@ -73,9 +73,10 @@ void src_complete(struct src_engine *e) {
 /* [ENG-30] Whoever has them may be about to go, or runs the guest: tried again, and not for ever.
  */
 static enum vms_code not_taken(struct src_engine *e, uint64_t why, struct vms_error *err) {
+    uint64_t first = e->config.locks_retry_ns ? e->config.locks_retry_ns : 1000000000;
     e->locks = SRC_LOCKS_GIVEN;
     if (++e->locks_tries < SRC_LOCKS_TRIES) {
-        src_arm(e, SRC_TIMER_LOCKS, UINT64_C(1000000000) << (e->locks_tries - 1));
+        src_arm(e, SRC_TIMER_LOCKS, first << (e->locks_tries - 1));
     } else {
         e->reason = VMS_E_SRC_LOCKS;
         finish(e);

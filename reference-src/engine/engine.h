@@ -173,6 +173,7 @@ struct src_config {
     uint64_t ready_ns;             /* to wait for READY; 0: for ever */
     uint64_t settle_ns;            /* to wait for RUNNING, SHUT, before the operator is told */
     uint64_t limit_ns;             /* for all until the switchover; 0: no limit */
+    uint64_t locks_retry_ns;       /* the first pause before locks are tried again; 0: 1 s */
     enum src_scheduler_kind scheduler;
     uint64_t quantum; /* bytes that a device may send in a row; 0: default */
     uint32_t device_count;

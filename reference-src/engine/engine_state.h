@@ -27,7 +27,7 @@ enum src_locks {
 };
 
 enum {
-    SRC_LOCKS_TRIES = 6, /* 1, 2, 4, 8 and 16 s apart (ENG-30) */
+    SRC_LOCKS_TRIES = 6, /* each pause twice the one before (ENG-30) */
 };
 
 /** A plain value: copying it copies the machine. */

@@ -177,10 +177,8 @@ Test(source_engine, no_guest_without_locks) {
 }
 
 /* Went back from READY, and its locks were given up and are not to be had: the first try failed. */
-static void stand(void) {
-    struct src_config c = config(false);
-    c.postcopy = false;
-    begin(&c);
+static void stand_with(const struct src_config *c) {
+    begin(c);
     to_switchover();
     (void)tell(SRC_EV_DEVICES_SENT, 0);
     (void)tell(SRC_EV_LOCKS, 0);
@@ -189,6 +187,12 @@ static void stand(void) {
     forget();
     cr_assert_eq(tell(SRC_EV_LOCKS, VMS_E_VM_LOCK), VMS_E_SRC_LOCKS);
     cr_assert_eq(e.state, SRC_FAILED);
+}
+
+static void stand(void) {
+    struct src_config c = config(false);
+    c.postcopy = false;
+    stand_with(&c);
 }
 
 /* The try that was waited for; it fails. */
@@ -215,6 +219,20 @@ Test(source_engine, locks_that_never_come_back) {
     (void)tell(SRC_EV_RESOLVE_OURS, 0);
     cr_assert_eq(out.count, 0, "it is over");
     cr_assert_eq(tell(SRC_EV_RESOLVE_THEIRS, 0), VMS_E_SRC_ORDER);
+}
+
+/* [ENG-30] From another first pause, in the same steps. */
+Test(source_engine, locks_are_tried_as_set) {
+    struct src_config c = config(false);
+    c.postcopy = false;
+    c.locks_retry_ns = 7;
+    stand_with(&c);
+    for (uint64_t pause = 7; pause <= 7 * 16; pause *= 2) {
+        cr_assert_eq(action(SRC_DO_ARM)->value, pause);
+        (void)tell(SRC_EV_TIMER, SRC_TIMER_LOCKS);
+        (void)tell(SRC_EV_LOCKS, VMS_E_VM_LOCK);
+    }
+    cr_assert(has(SRC_DO_FINISH));
 }
 
 /* [ENG-30] An order begins anew; the guest runs as soon as it has them. */
