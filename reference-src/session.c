@@ -159,6 +159,14 @@ static void set_busy(struct src_session *s, bool busy) {
     pthread_mutex_unlock(&s->lock);
 }
 
+/* [ENG-30] A try to take locks back that fails is not what the migration has failed of. */
+static void note_failure(struct src_session *s, enum vms_code before, const struct vms_error *why) {
+    struct vms_error first = *why;
+    if (why->code == VMS_E_SRC_LOCKS && before)
+        (void)vms_error_set(&first, before, NULL);
+    note_error(s, &first);
+}
+
 static void feed(struct src_session *s, struct src_event *event, struct src_waiter *waiter) {
     struct src_actions actions;
     struct vms_error err = {0};
@@ -166,9 +174,10 @@ static void feed(struct src_session *s, struct src_event *event, struct src_wait
         return;
     event->now_ns = src_now_ns();
     mark_event(s, event);
+    enum vms_code before = src_engine_reason(s->engine);
     enum vms_code code = src_engine_event(s->engine, event, &actions, &err);
     if (code != VMS_OK && !waiter) {
-        note_error(s, &err);
+        note_failure(s, before, &err);
         src_say(s, "%s: %s", vms_code_name(code), err.message);
     }
     publish(s);
