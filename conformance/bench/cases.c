@@ -77,39 +77,50 @@ static void add_whole(struct rows *rows, uint64_t bytes) {
             add_native(rows, suite, &NATIVE[i], p, bytes);
         add_qevm(rows, suite, 4, p, bytes);
         add_qemu(rows, suite, "precopy", (struct qemu){0}, p, bytes);
-        add_qemu(rows, suite, "multifd 4", (struct qemu){.multifd = true}, p, bytes);
+        add_qemu(rows, suite, "multifd 4", (struct qemu){.multifd = 4}, p, bytes);
         add_qemu(rows, suite, "multifd 4, zstd 1",
-                 (struct qemu){.multifd = true, .compression = "zstd", .level = 1}, p, bytes);
+                 (struct qemu){.multifd = 4, .compression = "zstd", .level = 1}, p, bytes);
         add_qemu(rows, suite, "multifd 4, zstd 3",
-                 (struct qemu){.multifd = true, .compression = "zstd", .level = 3}, p, bytes);
-        add_qemu(rows, suite, "multifd 4, TLS", (struct qemu){.multifd = true, .tls = true}, p,
-                 bytes);
+                 (struct qemu){.multifd = 4, .compression = "zstd", .level = 3}, p, bytes);
+        add_qemu(rows, suite, "multifd 4, TLS", (struct qemu){.multifd = 4, .tls = true}, p, bytes);
     }
 }
 
 /* ---- cost against size and channels ---- */
 
+static const struct ours SEALS[] = {{.wire = "native", .channels = 4, .seal = "none", NO_DIGEST},
+                                    {.wire = "native", .channels = 4, .seal = "gcm", NO_DIGEST},
+                                    {.wire = "native", .channels = 4, .seal = "none"},
+                                    {.wire = "native", .channels = 4, .seal = "gcm"}};
+static const size_t SEAL_COUNT = sizeof SEALS / sizeof *SEALS;
+
 static void add_size(struct rows *rows) {
-    static const struct ours all[] = {{.wire = "native", .channels = 4, .seal = "none"},
-                                      {.wire = "native", .channels = 4, .seal = "gcm"}};
     static const char suite[] = "size";
     for (uint64_t bytes = 256 << 20; bytes <= UINT64_C(8) << 30; bytes *= 2) {
         (void)add(rows, suite, ROW_FLOOR, PLACE_UNIX, bytes, "floor: bare copy");
-        add_native(rows, suite, &all[0], PLACE_UNIX, bytes);
-        add_native(rows, suite, &all[1], PLACE_UNIX, bytes);
+        for (size_t i = 0; i < SEAL_COUNT; i++)
+            add_native(rows, suite, &SEALS[i], PLACE_UNIX, bytes);
         add_qemu(rows, suite, "precopy", (struct qemu){0}, PLACE_UNIX, bytes);
-        add_qemu(rows, suite, "multifd 4", (struct qemu){.multifd = true}, PLACE_UNIX, bytes);
+        add_qemu(rows, suite, "multifd 4", (struct qemu){.multifd = 4}, PLACE_UNIX, bytes);
     }
 }
 
 static void add_channels(struct rows *rows) {
     static const unsigned channels[] = {1, 2, 4, 8, 16};
-    static const char *const seals[] = {"none", "gcm"};
-    for (size_t i = 0; i < 2; i++)
-        for (size_t k = 0; k < sizeof channels / sizeof *channels; k++)
-            add_native(rows, "channels",
-                       &(struct ours){.wire = "native", .channels = channels[k], .seal = seals[i]},
-                       PLACE_UNIX, UINT64_C(1) << 30);
+    static const size_t count = sizeof channels / sizeof *channels;
+    static const char suite[] = "channels";
+    uint64_t bytes = UINT64_C(1) << 30;
+    for (size_t i = 0; i < SEAL_COUNT; i++)
+        for (size_t k = 0; k < count; k++) {
+            struct ours o = SEALS[i];
+            o.channels = channels[k];
+            add_native(rows, suite, &o, PLACE_UNIX, bytes);
+        }
+    for (size_t k = 0; k < count; k++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "multifd %u", channels[k]);
+        add_qemu(rows, suite, name, (struct qemu){.multifd = channels[k]}, PLACE_UNIX, bytes);
+    }
 }
 
 /* ---- postcopy faults ---- */
@@ -175,10 +186,10 @@ static void add_dirty(struct rows *rows, enum place p) {
     o.channels = 4;
     add(rows, suite, ROW_OURS, p, bytes, "qevm multifd 4")->ours = o;
     add_qemu(rows, suite, "precopy", (struct qemu){.pages_per_s = DIRTY_RATE}, p, bytes);
-    add_qemu(rows, suite, "multifd 4", (struct qemu){.pages_per_s = DIRTY_RATE, .multifd = true}, p,
+    add_qemu(rows, suite, "multifd 4", (struct qemu){.pages_per_s = DIRTY_RATE, .multifd = 4}, p,
              bytes);
     add_qemu(rows, suite, "multifd 4, TLS",
-             (struct qemu){.pages_per_s = DIRTY_RATE, .multifd = true, .tls = true}, p, bytes);
+             (struct qemu){.pages_per_s = DIRTY_RATE, .multifd = 4, .tls = true}, p, bytes);
 }
 
 #define WRITER "[{\"rate\": 20000, \"locality\": {\"kind\": \"hot\", \"working_set\": \"64M\"}}]"

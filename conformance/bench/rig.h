@@ -55,7 +55,7 @@ struct ours {
 
 struct qemu {
     const char *version;
-    bool multifd; /* 4 channels */
+    unsigned multifd; /* channels; 0: none but the main one */
     const char *compression;
     int level;
     bool tls;

@@ -12,7 +12,6 @@
  */
 
 enum {
-    CHANNELS = 4,
     TIMEOUT_MS = 180000,
     TRIES = 5000, /* milliseconds */
 };
@@ -65,7 +64,7 @@ static int set_up(struct vms_qemu *q, const struct qemu *what) {
     if (what->multifd && vms_qemu_set_capabilities(q, multifd) != 0)
         return -1;
     if (what->multifd)
-        json_object_set_new(p, "multifd-channels", json_integer(CHANNELS));
+        json_object_set_new(p, "multifd-channels", json_integer(what->multifd));
     if (what->compression) {
         json_object_set_new(p, "multifd-compression", json_string(what->compression));
         json_object_set_new(p, "multifd-zstd-level", json_integer(what->level));
