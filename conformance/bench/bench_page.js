@@ -58,7 +58,7 @@ function figures(rows) {
     return `${digits(s.median)}${unit ? ' ' + unit : ''}` + (s.count > 1 && m !== 'FAULTS' ? ` (${digits(s.low)} to ${digits(s.high)})` : '');
   };
   return el('details', {}, el('summary', {}, 'Figures'), table(['<way', '<place', 'GiB', ...columns.map(m => report.metrics[m][0]), 'rounds', '<'],
-    rows.map(r => [r.name, r.place, digits(gib(r)), ...columns.map(m => show(r, m)), r.metrics.SECONDS ? r.metrics.SECONDS.count : r.metrics.FAULT_MEAN ? r.metrics.FAULT_MEAN.count : 0, r.error ? el('span', {class: 'bad'}, r.error) : ''])));
+    rows.map(r => [r.name, r.place, digits(gib(r)), ...columns.map(m => show(r, m)), r.metrics.SECONDS ? r.metrics.SECONDS.count : r.metrics.FAULT_MEAN ? r.metrics.FAULT_MEAN.count : 0, r.error ? el('span', {class: 'bad'}, r.error) : r.skipped ? 'skipped: ' + r.skipped : ''])));
 }
 
 const PLOTS = {

@@ -26,6 +26,7 @@ struct row {
     uint64_t bytes;
     struct series series;
     int failures; /* in a row: two, and it is left out */
+    bool skipped; /* the error is that the machine has not what it takes */
     char error[600];
 };
 

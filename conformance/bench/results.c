@@ -43,6 +43,10 @@ size_t judge(const struct rows *rows, struct verdict out[VERDICTS_MAX]) {
     return n;
 }
 
+const char *trouble(const struct row *r) {
+    return r->skipped ? "skipped" : "failed";
+}
+
 /* ---- a line a run ---- */
 
 static json_t *real_or_null(double x) {
@@ -58,7 +62,7 @@ void write_line(FILE *out, const struct row *row, int round) {
     json_t *o = describe(row);
     json_object_set_new(o, "round", json_integer(round));
     if (!row->series.done[round])
-        json_object_set_new(o, "error", json_string(row->error));
+        json_object_set_new(o, row->skipped ? "skipped" : "error", json_string(row->error));
     for (enum metric m = 0; m < METRIC_COUNT && row->series.done[round]; m++) {
         double value = row->series.runs[round].value[m];
         if (!isnan(value))
@@ -127,7 +131,7 @@ static void line(const struct row *r, bool faults, bool again) {
         rounds += r->series.done[i];
     printf(" %6d\n", rounds);
     if (r->error[0])
-        printf("  failed: %s\n", r->error);
+        printf("  %s: %s\n", trouble(r), r->error);
 }
 
 static void print_suite(const struct rows *rows, const char *suite) {
@@ -187,7 +191,7 @@ static json_t *of_row(const struct row *r) {
     if (r->kind == ROW_OURS)
         json_object_set_new(o, "channels", json_integer(r->ours.channels));
     if (r->error[0])
-        json_object_set_new(o, "error", json_string(r->error));
+        json_object_set_new(o, r->skipped ? "skipped" : "error", json_string(r->error));
     return o;
 }
 

@@ -22,6 +22,8 @@ enum {
 /* The best rows that an aim is about, at each place. Returns how many; 0: not measured. */
 size_t judge(const struct rows *rows, struct verdict out[VERDICTS_MAX]);
 
+/* What the row's error says of it: "failed", or "skipped". */
+const char *trouble(const struct row *r);
 /* One run as a line of JSON. */
 void write_line(FILE *out, const struct row *row, int round);
 /* The table of each suite, what failed, the aims. */

@@ -35,7 +35,7 @@ static int write_text(struct rig *r, const char *name, const char *text) {
 }
 
 int rig_open(struct rig *r, const char *build) {
-    *r = (struct rig){.build = build, .net = {.own = -1}, .huge_before = -1};
+    *r = (struct rig){.build = build, .net = {.own = -1}};
     (void)snprintf(r->dir, sizeof r->dir, "/dev/shm/vms-bench-XXXXXX");
     if (!mkdtemp(r->dir))
         return rig_fail(r, "%s: %s", r->dir, strerror(errno));

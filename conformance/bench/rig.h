@@ -26,13 +26,17 @@ struct rig {
     const char *build; /* folder of reference-src, reference-dst */
     char dir[64];      /* on /dev/shm */
     char image[128];   /* QEMU's memory; in the pool, where there is one */
-    uint64_t bytes;    /* of guest memory */
-    unsigned turn;     /* so that no name or port is taken twice */
+    bool has_image;
+    uint64_t bytes; /* of guest memory */
+    int copies;     /* of it that the machine has room for: both ends' alone, or the image beside */
+    int fresh;      /* of them, those that the next run takes */
+    unsigned turn;  /* so that no name or port is taken twice */
     struct vms_net net;
     bool has_net;
     bool pool, wants_pool; /* guest memory is in huge pages that the kernel keeps for us */
     char mount[80];        /* of hugetlbfs; empty: none */
-    long huge_before;      /* huge pages that the kernel kept; -1: we have not asked for more */
+    long huge;             /* pages that the kernel keeps since we asked for more */
+    bool lacks;            /* the error is that the machine has not what it takes */
     char error[VMS_QEMU_ERROR_SIZE];
 };
 
@@ -64,11 +68,13 @@ struct qemu {
 
 int rig_open(struct rig *r, const char *build);
 /*
- * What follows has this much guest memory. pool: in huge pages that the kernel keeps, if it can: on
- * a machine that is a guest itself other memory is its host's as soon as it is free, and slow for
- * whoever has it next.
+ * What follows has this much guest memory at each end. pool: in huge pages that the kernel keeps,
+ * if it can: on a machine that is a guest itself other memory is its host's as soon as it is free,
+ * and slow for whoever has it next. -1 and rig->lacks when the machine has no room for both ends.
  */
 int rig_size(struct rig *r, uint64_t bytes, bool pool);
+/* The image is there for a run that maps it as its source's memory, and makes room for others. */
+int rig_image(struct rig *r, bool wanted);
 void rig_close(struct rig *r);
 /* The processors are for this process and its children first, where we may say so. */
 void rig_alone(bool alone);
@@ -79,8 +85,12 @@ const char *place_name(enum place p);
 /* Where the place cannot be had: why, in rig->error. */
 int rig_have(struct rig *r, enum place p);
 void rig_memory_close(struct rig *r);
-/* The kernel keeps at least that many MiB in pages of 2 MiB, until rig_close(). */
+/* The kernel has at least that many MiB free in pages of 2 MiB, until they are given back: when the
+ * size changes, and by rig_close(). */
 int rig_huge(struct rig *r, long mib);
+void rig_huge_back(struct rig *r);
+/* What the kernel keeps and nobody has or is promised, MiB. */
+long rig_huge_free(void);
 /* Until rig_leave() this thread, and what it starts, is on that side of the link. */
 int rig_enter(struct rig *r, enum place p, enum vms_net_side side);
 void rig_leave(struct rig *r, enum place p);

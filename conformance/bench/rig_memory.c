@@ -1,51 +1,88 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/bench/native_bench.h"
 #include "conformance/bench/rig.h"
-#include "host/zero_page.h"
-#include "reference-src/vm/vm.h"
+#include "reference-src/vm/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The memory that is migrated, and the processors: the same for all. */
+/*
+ * The memory that is migrated, and the processors: the same for all. Our source makes its memory,
+ * QEMU's and the floor's map the image of it: so two copies of the guest are all that a run takes.
+ * Where the machine has room for three the image stays; elsewhere it goes before a run of ours.
+ */
 
-/* ---- huge pages ---- */
+enum {
+    ENDS = 2,
+    SPARE_MIB = 2048, /* for the programs themselves, and whatever else is on the machine */
+};
 
-/* Sets how many the kernel keeps, unless negative; returns how many it does. */
-static long huge_pages(long count) {
-    static const char path[] = "/proc/sys/vm/nr_hugepages";
-    long now = -1;
-    FILE *f = count >= 0 ? fopen(path, "we") : NULL;
-    if (f) {
-        (void)fprintf(f, "%ld\n", count);
-        (void)fclose(f);
-    }
-    f = fopen(path, "re");
-    if (f && fscanf(f, "%ld", &now) != 1)
-        now = -1;
-    if (f)
-        (void)fclose(f);
-    return now;
+/* ---- the image ---- */
+
+/* What reference-src makes of the VM file of our own runs, right into the image. */
+static int fill(struct rig *r, uint8_t *map) {
+    char text[160];
+    struct vm_config config;
+    struct vms_error err;
+    (void)snprintf(text, sizeof text,
+                   "{\"blocks\": [{\"name\": \"ram\", \"size\": %llu, \"fill\": \"%s\"}]}",
+                   (unsigned long long)r->bytes, RIG_FILL);
+    if (vm_config_parse(&config, text, "bench", &err) != VMS_OK)
+        return rig_fail(r, "%s", err.message);
+    struct vm_memory memory = {.count = 1, .pages = r->bytes / VM_PAGE};
+    memory.blocks[0].memory = map;
+    uint64_t *ledger = calloc(memory.pages / VM_CHUNK + 1, sizeof *ledger);
+    if (ledger)
+        vm_memory_fill(&memory, &config, ledger);
+    free(ledger);
+    vm_config_free(&config);
+    return ledger ? 0 : rig_fail(r, "no memory");
 }
 
-int rig_huge(struct rig *r, long mib) {
-    long want = mib / 2, now = huge_pages(-1);
-    if (now >= want)
-        return 0;
-    if (r->huge_before < 0)
-        r->huge_before = now < 0 ? 0 : now;
-    now = huge_pages(want);
-    return now >= want ? 0 : rig_fail(r, "%ld huge pages wanted, %ld there", want, now);
+static void drop_image(struct rig *r) {
+    if (r->has_image)
+        (void)unlink(r->image);
+    r->has_image = false;
 }
 
-static long available_mib(void) {
+static int make_image(struct rig *r) {
+    int fd = open(r->image, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    r->has_image = fd >= 0;
+    int why = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)r->bytes);
+    uint8_t *map = MAP_FAILED;
+    if (why == 0)
+        map = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (why == 0 && map == MAP_FAILED)
+        why = errno;
+    if (fd >= 0)
+        (void)close(fd);
+    int rc = why == 0 ? fill(r, map) : rig_fail(r, "%s: %s", r->image, strerror(why));
+    if (map != MAP_FAILED)
+        (void)munmap(map, r->bytes);
+    if (rc != 0)
+        drop_image(r);
+    return rc;
+}
+
+int rig_image(struct rig *r, bool wanted) {
+    r->fresh = wanted ? 1 : ENDS;
+    if (!wanted && r->copies == ENDS)
+        drop_image(r);
+    return wanted && !r->has_image ? make_image(r) : 0;
+}
+
+/* ---- how much of it ---- */
+
+/* What could be had, MiB: a pool is not in what the kernel calls available. */
+static long memory_there(void) {
     char line[128];
     long kib = 0;
     FILE *f = fopen("/proc/meminfo", "re");
@@ -53,7 +90,7 @@ static long available_mib(void) {
         (void)sscanf(line, "MemAvailable: %ld", &kib);
     if (f)
         (void)fclose(f);
-    return kib / 1024;
+    return kib / 1024 + rig_huge_free();
 }
 
 static int mount_pool(struct rig *r) {
@@ -69,33 +106,6 @@ static int mount_pool(struct rig *r) {
     return 0;
 }
 
-void rig_memory_close(struct rig *r) {
-    (void)unlink(r->image);
-    if (r->mount[0]) {
-        (void)umount(r->mount);
-        (void)rmdir(r->mount);
-    }
-    if (r->huge_before >= 0)
-        (void)huge_pages(r->huge_before);
-}
-
-/* ---- memory ---- */
-
-/* The very memory that reference-src makes, as a file for QEMU. */
-static int copy_memory(struct rig *r, const struct vms_guest_block *block) {
-    int fd = open(r->image, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, (off_t)r->bytes) != 0)
-        return rig_fail(r, "%s: %s", r->image, strerror(errno));
-    uint8_t *map = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    (void)close(fd);
-    if (map == MAP_FAILED)
-        return rig_fail(r, "%s: %s", r->image, strerror(errno));
-    for (uint64_t at = 0; at < r->bytes; at += IMAGE_PAGE)
-        if (!vms_page_is_zero(block->memory + at, IMAGE_PAGE))
-            memcpy(map + at, block->memory + at, IMAGE_PAGE);
-    return munmap(map, r->bytes);
-}
-
 /* The first to have a page pays for what the machine itself has to do for it. */
 static void touch_pool(long mib) {
     size_t bytes = (size_t)mib << 20;
@@ -107,48 +117,53 @@ static void touch_pool(long mib) {
         (void)munmap(all, bytes);
 }
 
-/* Where the image is: in the pool, or in memory as a file. */
-static void choose_memory(struct rig *r, bool pool) {
-    enum {
-        ENDS = 3
-    }; /* the image, and both ends' memory */
-    long mib = (long)(r->bytes >> 20) * ENDS + 64;
-    (void)unlink(r->image);
-    r->pool = pool && mib < available_mib() - 2048 + 2 * huge_pages(-1) && mount_pool(r) == 0 &&
-              rig_huge(r, mib) == 0;
+/* In the pool, or in memory as it comes. */
+static void choose_memory(struct rig *r, long mib, bool pool) {
+    r->pool = pool && mount_pool(r) == 0 && rig_huge(r, mib + 64) == 0;
     if (r->pool)
-        touch_pool(mib - 64);
+        touch_pool(mib);
+    else
+        rig_huge_back(r);
     (void)snprintf(r->image, sizeof r->image, "%s/image", r->pool ? r->mount : r->dir);
 }
 
 int rig_size(struct rig *r, uint64_t bytes, bool pool) {
-    char text[160];
-    struct vms_vm *vm = NULL;
-    struct vms_error err;
     if (r->bytes == bytes && r->wants_pool == pool)
         return 0;
+    drop_image(r);
+    rig_huge_back(r);
+    r->bytes = 0;
+    uint64_t mib = bytes >> 20, there = (uint64_t)memory_there();
+    for (r->copies = ENDS + 1; (uint64_t)r->copies * mib + SPARE_MIB > there; r->copies--)
+        if (r->copies == ENDS) {
+            r->lacks = true;
+            return rig_fail(r, "needs %.1f GiB, %.1f there",
+                            (double)(ENDS * mib + SPARE_MIB) / 1024, (double)there / 1024);
+        }
+    choose_memory(r, r->copies * (long)mib, pool);
     r->bytes = bytes;
     r->wants_pool = pool;
-    choose_memory(r, pool);
-    (void)snprintf(text, sizeof text,
-                   "{\"blocks\": [{\"name\": \"ram\", \"size\": %llu, \"fill\": \"%s\"}]}",
-                   (unsigned long long)bytes, RIG_FILL);
-    if (vms_vm_new_text(text, "bench", VMS_VM_SOURCE, &vm, &err) != VMS_OK)
-        return rig_fail(r, "%s", err.message);
-    int rc = copy_memory(r, &vms_vm_guest(vm)->blocks[0]);
-    vms_vm_free(vm);
-    return rc;
+    return 0;
+}
+
+void rig_memory_close(struct rig *r) {
+    drop_image(r);
+    if (r->mount[0]) {
+        (void)umount2(r->mount, MNT_DETACH);
+        (void)rmdir(r->mount);
+    }
+    rig_huge_back(r);
 }
 
 /*
  * On a machine that is a guest itself, memory that its host has not given it yet, or has taken back
  * (free page reporting, of 2 MiB at a time), is slow for whoever comes first: a tenfold of what is
- * measured here. So as much as both ends will take is touched and given back just before each run.
+ * measured here. So as much as the run will take is touched and given back just before it.
  */
 void rig_warm(const struct rig *r) {
     if (r->pool)
         return;
-    uint64_t bytes = 2 * r->bytes + (UINT64_C(256) << 20);
+    uint64_t bytes = (uint64_t)r->fresh * r->bytes + (UINT64_C(256) << 20);
     uint8_t *all = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED)
         return;

@@ -8,7 +8,8 @@
 
 /*
  * Stock QEMU to itself: machine "none", so that nothing but memory is in the stream. The source
- * maps the image privately. Seconds and downtime are query-migrate's.
+ * maps the image privately; as it writes nothing no page is reserved for that. Seconds and downtime
+ * are query-migrate's.
  */
 
 enum {
@@ -37,8 +38,8 @@ static struct vms_qemu *start_idle(struct rig *r, const char *version, enum plac
     (void)snprintf(memory, sizeof memory, "%lluM", (unsigned long long)(r->bytes >> 20));
     if (source)
         (void)snprintf(backend, sizeof backend,
-                       "memory-backend-file,id=ram,mem-path=%s,size=%s,share=off", r->image,
-                       memory);
+                       "memory-backend-file,id=ram,mem-path=%s,size=%s,share=off,reserve=off",
+                       r->image, memory);
     else
         (void)snprintf(backend, sizeof backend, "memory-backend-%s,id=ram,size=%s",
                        r->pool ? "memfd,hugetlb=on,hugetlbsize=2M,share=off" : "ram", memory);
