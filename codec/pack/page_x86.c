@@ -2,7 +2,6 @@
 #include "internal.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 
 /* The rest behind the last whole step is read as a step that ends with the data. */
@@ -76,21 +75,6 @@ __attribute__((target("avx2"))) static size_t xor_avx2(uint8_t *out, const uint8
     return changed + xor_sse2(out + at, a + at, b + at, len - at);
 }
 
-/* The CPU has AVX2 and the system keeps its registers (Intel SDM 1, 14.3 and 14.7.1). */
-static bool has_avx2(void) {
-    enum {
-        OSXSAVE_AND_AVX = 1u << 27 | 1u << 28,
-        XMM_AND_YMM = 6,
-    };
-    unsigned a, b, c, d, state_low, state_high;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & OSXSAVE_AND_AVX) != OSXSAVE_AND_AVX)
-        return false;
-    __asm__ volatile("xgetbv" : "=a"(state_low), "=d"(state_high) : "c"(0));
-    if ((state_low & XMM_AND_YMM) != XMM_AND_YMM)
-        return false;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
-}
-
 const struct vms_page_ops *vms_page_ops_sse2(void) {
     static const struct vms_page_ops ops = {"sse2", is_zero_sse2, xor_sse2};
     return &ops;
@@ -98,7 +82,7 @@ const struct vms_page_ops *vms_page_ops_sse2(void) {
 
 const struct vms_page_ops *vms_page_ops_avx2(void) {
     static const struct vms_page_ops ops = {"avx2", is_zero_avx2, xor_avx2};
-    return has_avx2() ? &ops : NULL;
+    return __builtin_cpu_supports("avx2") ? &ops : NULL; /* and the system keeps its registers */
 }
 
 #else

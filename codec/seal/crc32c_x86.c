@@ -2,7 +2,6 @@
 #include "seal/internal.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 
 #define WITH_CRC __attribute__((target("sse4.2,pclmul")))
@@ -104,27 +103,15 @@ WITH_512 static uint32_t crc32c_avx512(uint32_t crc, const uint8_t *ptr, size_t 
     return crc32c_sse42(crc, ptr + bulk, len - bulk);
 }
 
-/* The processor has it, and the system keeps the registers. */
-static bool has_wide(void) {
-    enum {
-        OPMASK_AND_ZMM = 0xe6,
-        AVX512F = 1 << 16,
-        VPCLMULQDQ = 1 << 10
-    };
-    const unsigned avx512vl = 1u << 31;
-    unsigned a, b, c, d, low, high;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
-        return false;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (low & OPMASK_AND_ZMM) == OPMASK_AND_ZMM && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
-           b & AVX512F && b & avx512vl && c & VPCLMULQDQ;
-}
-
+/*
+ * The compiler's runtime has asked the processor, and what the system keeps, once, when the process
+ * began: CPUID stops a virtual machine for as long as a page takes to seal.
+ */
 vms_crc32c_fn *vms_crc32c_x86(void) {
-    unsigned a, b, c = 0, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_2) || !(c & bit_PCLMUL))
+    if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("pclmul"))
         return NULL;
-    return has_wide() ? crc32c_avx512 : crc32c_sse42;
+    bool wide = __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("vpclmulqdq");
+    return wide ? crc32c_avx512 : crc32c_sse42;
 }
 #else
 typedef int vms_no_x86; /* ISO C wants a declaration */
