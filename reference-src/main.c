@@ -7,6 +7,7 @@
 #include "reference-src/resolve.h"
 #include "reference-src/vm/vm.h"
 
+#include "host/backend.h"
 #include "host/display.h"
 #include <signal.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ struct program {
     struct src_report_devices lanes;
     bool initial[SRC_DEVICES_MAX];
     struct vms_dirty tracker, dirty; /* dirty: with what devices write */
+    struct vms_backend *crypto;      /* held from the start; a session that needs it says why not */
     struct vms_timeline *timeline;
     struct vms_display *display;
     struct src_session *session;
@@ -187,6 +189,7 @@ static enum vms_code start(struct program *p, struct vms_error *err) {
 
 static void migrate(struct program *p) {
     struct vms_error err = {0};
+    p->crypto = p->options.native ? vms_backend_new(NULL, &err) : NULL;
     if (make_guest(p, &err) != VMS_OK || start(p, &err) != VMS_OK) {
         p->outcome = (struct src_outcome){SRC_FAILED, SRC_OWNER_OURS, err, false};
         return;
@@ -253,6 +256,7 @@ static void clean_up(struct program *p) {
     src_recorded_free(p->recorded);
     vms_vm_free(p->vm);
     vms_timeline_free(p->timeline);
+    vms_backend_free(p->crypto);
 }
 
 /* As the report has it (REP). */

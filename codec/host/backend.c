@@ -3,6 +3,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 struct vms_backend {
     struct vms_openssl *openssl;
     struct vms_ipsecmb *ipsecmb; /* or NULL */
+    unsigned refs;
     char text[96];
 };
 
@@ -22,6 +24,10 @@ enum choice {
     CHOICE_COUNT,
 };
 static const char *const CHOICES[CHOICE_COUNT] = {"", "openssl", "ipsec-mb"};
+
+/* Those in use: both libraries take milliseconds to begin, and check themselves. */
+static struct vms_backend *in_use[CHOICE_COUNT];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static enum choice choice_of(const char *name) {
     for (enum choice c = CHOICE_FASTER; c < CHOICE_COUNT; c++)
@@ -49,7 +55,7 @@ static void describe(struct vms_backend *b) {
                        ", AES-256-GCM by intel-ipsec-mb %s", vms_ipsecmb_version());
 }
 
-static enum vms_code make(struct vms_backend *b, enum choice choice, struct vms_error *err) {
+static enum vms_code begin(struct vms_backend *b, enum choice choice, struct vms_error *err) {
     const char *why = NULL;
     b->openssl = vms_openssl_new();
     if (!b->openssl)
@@ -62,6 +68,24 @@ static enum vms_code make(struct vms_backend *b, enum choice choice, struct vms_
     return VMS_OK;
 }
 
+static void unmake(struct vms_backend *b) {
+    vms_ipsecmb_free(b->ipsecmb);
+    vms_openssl_free(b->openssl);
+    free(b);
+}
+
+static struct vms_backend *make(enum choice choice, struct vms_error *err) {
+    struct vms_backend *b = calloc(1, sizeof *b);
+    if (!b) {
+        (void)vms_error_set(err, VMS_E_NO_MEMORY, NULL);
+        return NULL;
+    }
+    if (begin(b, choice, err) == VMS_OK)
+        return b;
+    unmake(b);
+    return NULL;
+}
+
 struct vms_backend *vms_backend_new(const char *name, struct vms_error *err) {
     const char *wish = name ? name : getenv(VMS_BACKEND_VARIABLE);
     enum choice choice = choice_of(wish ? wish : "");
@@ -69,23 +93,27 @@ struct vms_backend *vms_backend_new(const char *name, struct vms_error *err) {
         (void)vms_error_set(err, VMS_E_SEAL_CRYPTO, "no back end '%s': openssl, ipsec-mb", wish);
         return NULL;
     }
-    struct vms_backend *b = calloc(1, sizeof *b);
-    if (!b) {
-        (void)vms_error_set(err, VMS_E_NO_MEMORY, NULL);
-        return NULL;
-    }
-    if (make(b, choice, err) == VMS_OK)
-        return b;
-    vms_backend_free(b);
-    return NULL;
+    pthread_mutex_lock(&lock);
+    if (!in_use[choice])
+        in_use[choice] = make(choice, err);
+    struct vms_backend *b = in_use[choice];
+    if (b)
+        b->refs++;
+    pthread_mutex_unlock(&lock);
+    return b;
 }
 
 void vms_backend_free(struct vms_backend *backend) {
     if (!backend)
         return;
-    vms_ipsecmb_free(backend->ipsecmb);
-    vms_openssl_free(backend->openssl);
-    free(backend);
+    pthread_mutex_lock(&lock);
+    bool last = --backend->refs == 0;
+    for (enum choice c = 0; last && c < CHOICE_COUNT; c++)
+        if (in_use[c] == backend)
+            in_use[c] = NULL;
+    pthread_mutex_unlock(&lock);
+    if (last)
+        unmake(backend);
 }
 
 const struct vms_crypto_ops *vms_backend_ops(const struct vms_backend *backend) {

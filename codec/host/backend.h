@@ -16,11 +16,12 @@ struct vms_backend;
 
 /**
  * name: "openssl" or "ipsec-mb"; NULL: what VMS_BACKEND_VARIABLE says, or else the faster one that
- * is here. NULL: VMS_E_NO_MEMORY, or VMS_E_SEAL_CRYPTO when what was asked for is not here, with
- * why.
+ * is here. Whoever asks for the same gets the same: a program that holds one from its start spares
+ * its first session what the libraries take to begin. From any thread. NULL: VMS_E_NO_MEMORY, or
+ * VMS_E_SEAL_CRYPTO when what was asked for is not here, with why.
  */
 struct vms_backend *vms_backend_new(const char *name, struct vms_error *err);
-/** NULL is allowed. */
+/** Once for each vms_backend_new(); NULL is allowed. */
 void vms_backend_free(struct vms_backend *backend);
 /** Owned by backend. */
 const struct vms_crypto_ops *vms_backend_ops(const struct vms_backend *backend);

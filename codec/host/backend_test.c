@@ -50,6 +50,19 @@ Test(host_backend, ipsecmb_by_name) {
     cr_skip_test("%s", err.message);
 }
 
+/* The same for all who ask for the same, for as long as one of them has it. */
+Test(host_backend, is_shared) {
+    struct vms_backend *a = vms_backend_new("openssl", &err), *b = vms_backend_new("openssl", &err);
+    cr_assert(a && a == b);
+    vms_backend_free(a);
+    check_and_free(b);
+    struct vms_backend *any = vms_backend_new(NULL, &err);
+    b = vms_backend_new("openssl", &err);
+    cr_assert(any && b && any != b, "the choice counts, not what came of it");
+    check_and_free(any);
+    check_and_free(b);
+}
+
 Test(host_backend, by_environment) {
     cr_assert_eq(setenv(VMS_BACKEND_VARIABLE, "openssl", 1), 0);
     struct vms_backend *b = vms_backend_new(NULL, &err);
