@@ -53,19 +53,21 @@ static void take_window(struct src_bandwidth *b, uint64_t per_second) {
  * [ENG-18] What leaves while nothing more is given comes out of queues: over the whole time it is
  * the least that the link carries, so it raises the measure and never lowers it. Time in which the
  * limit held us back counts: the switchover may not use more than the limit either. Before there is
- * any measure such a window has to do, without the time. Little goes into buffers: a window that
- * would raise the measure goes on until it was more.
+ * any measure such a window has to do, without the time, and however short it is: a small guest is
+ * not kept waiting for a figure. Little goes into buffers: a window that would raise the measure
+ * goes on until it was more.
  */
 void src_bandwidth_measure(struct src_bandwidth *b, uint64_t now_ns) {
     if (b->resting)
         b->idle += now_ns - b->resting;
     b->resting = 0;
     uint64_t whole = now_ns - b->since;
-    if (whole < SRC_WINDOW_NS || !b->bytes)
+    bool early = !b->measured && b->idle && b->bytes >= SRC_LITTLE;
+    if ((whole < SRC_WINDOW_NS && !early) || !b->bytes)
         return;
     bool resting = b->idle > whole / 2;
     uint64_t busy = whole > b->idle ? whole - b->idle : 1;
-    uint64_t now = scale(b->bytes, SRC_NS, resting && !b->measured ? busy : whole);
+    uint64_t now = scale(b->bytes, SRC_NS, early || (resting && !b->measured) ? busy : whole);
     bool raises = now > b->measured;
     if (b->measured && raises && b->bytes < SRC_LITTLE)
         return;

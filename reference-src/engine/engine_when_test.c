@@ -71,6 +71,24 @@ Test(source_engine_when, bandwidth_of_little) {
     cr_assert_geq(src_engine_figures(&e)->bandwidth, 500 * 1000);
 }
 
+/* [ENG-18] The first window ends with what there is to send, once it has a figure: 1 MiB has left.
+ */
+Test(source_engine_when, first_bandwidth_does_not_wait) {
+    static const uint64_t mib = 1 << 20, ms = 1000000;
+    struct src_bandwidth b;
+    src_bandwidth_init(&b, 0, 0);
+    src_bandwidth_sent(&b, 4 * ms, 3 * mib, 1 * mib - 1); /* the rest is in queues */
+    src_bandwidth_idle(&b, 4 * ms);
+    src_bandwidth_measure(&b, 14 * ms);
+    cr_assert_eq(b.measured, 0, "too little has left to tell");
+    src_bandwidth_sent(&b, 15 * ms, 0, 1);
+    cr_assert_eq(b.measured, mib * 200, "1 MiB in the 5 ms in which there was something to send");
+    src_bandwidth_sent(&b, 16 * ms, mib, mib);
+    src_bandwidth_idle(&b, 16 * ms);
+    src_bandwidth_measure(&b, 26 * ms);
+    cr_assert_eq(b.measured, mib * 200, "all windows behind it are whole");
+}
+
 /* One window: so many bytes leave in 100 ms, and nothing is to be sent for `rest` of them. */
 static void window(uint64_t *left, uint64_t bytes, unsigned rest_ms) {
     unsigned busy_ms = 100 - rest_ms;
