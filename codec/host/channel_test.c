@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/channel_test_util.h"
+#include "host/transport.h"
 
 #include <signal.h>
 
@@ -247,6 +248,30 @@ Test(channel, broken_pipe) {
     write_until_broken(channel);
     cr_assert_eq(sigpending(&pending), 0);
     cr_assert_eq(sigismember(&pending, SIGPIPE), 0);
+    OK(vms_channel_close(channel, &err));
+}
+
+/* A thread that holds the signal back for good keeps the one that its write has raised. */
+static void *write_without_sigpipe(void *arg) {
+    sigset_t pending;
+    vms_thread_without_sigpipe();
+    write_until_broken(arg);
+    cr_expect_eq(sigpending(&pending), 0);
+    cr_expect_eq(sigismember(&pending, SIGPIPE), 1);
+    return NULL;
+}
+
+Test(channel, broken_pipe_without_sigpipe) {
+    int fds[2];
+    sigset_t blocked;
+    pthread_t t;
+    cr_assert_eq(pipe(fds), 0);
+    struct vms_channel *channel = channel_on_fd(fds[1]);
+    (void)close(fds[0]);
+    cr_assert_eq(pthread_create(&t, NULL, write_without_sigpipe, channel), 0);
+    cr_assert_eq(pthread_join(t, NULL), 0);
+    cr_assert_eq(pthread_sigmask(SIG_BLOCK, NULL, &blocked), 0);
+    cr_assert_eq(sigismember(&blocked, SIGPIPE), 0, "it is that thread's alone");
     OK(vms_channel_close(channel, &err));
 }
 

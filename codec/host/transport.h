@@ -22,6 +22,13 @@ enum vms_io vms_socket_readv(int fd, const struct iovec *iov, int count, size_t 
 enum vms_io vms_socket_writev(int fd, const struct iovec *iov, int count, size_t *n,
                               const char *name, struct vms_error *err);
 
+/**
+ * From now on SIGPIPE is blocked in the calling thread, for good: the calls below, which hold it
+ * back each for itself, need not. For threads of this library's users that do nothing else but
+ * write.
+ */
+void vms_thread_without_sigpipe(void);
+
 /** The same for pipes, terminals (with O_NONBLOCK) and files. SIGPIPE does not reach the process.
  */
 enum vms_io vms_stream_readv(int fd, const struct iovec *iov, int count, size_t *n,
