@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "host/transport.h"
 #include "reference-src/wire_native_internal.h"
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ static struct wn_job *next_job(struct wn_channel *c) {
         pthread_cond_wait(&c->changed, &c->mutex);
     struct wn_job *job = c->open ? &c->jobs[c->first] : NULL;
     c->busy = job != NULL;
+    c->more = job && c->count > 1;
     pthread_mutex_unlock(&c->mutex);
     return job;
 }
@@ -45,15 +47,18 @@ static void job_done(struct wn_channel *c) {
     c->first = (c->first + 1) % WN_QUEUE;
     c->count--;
     c->busy = false;
-    pthread_cond_broadcast(&c->changed);
+    bool news = c->count <= WN_QUEUE_LOW;
     pthread_mutex_unlock(&c->mutex);
+    if (news)
+        pthread_cond_broadcast(&c->changed);
 }
 
 /* After a failure jobs are dropped, so that nobody waits for room. */
 static void *worker(void *arg) {
     struct wn_channel *c = arg;
     struct wn_job *job;
-    bool failed = false;
+    bool failed = false, held = false;
+    vms_thread_without_sigpipe();
     while ((job = next_job(c))) {
         struct vms_error err = {.clause = ""};
         pthread_mutex_lock(&c->sending);
@@ -61,6 +66,9 @@ static void *worker(void *arg) {
             failed = true;
             wn_fail(c->wire, &err);
         }
+        if (held && !c->more) /* the last job may have had nothing to send */
+            vms_native_link_flush(c->wire->link, c->number);
+        held = c->more;
         pthread_mutex_unlock(&c->sending);
         job_done(c);
     }
@@ -74,19 +82,15 @@ static struct wn_job *free_job(struct wn_channel *c) {
     return &c->jobs[(c->first + c->count) % WN_QUEUE];
 }
 
-static void job_ready(struct wn_channel *c) {
-    c->count++;
-    pthread_cond_broadcast(&c->changed);
-}
-
 enum vms_code wn_channel_put(struct wn_channel *c, const struct wn_job *job,
                              struct vms_error *err) {
     if (wn_check(c->wire, err) != VMS_OK)
         return err->code;
     pthread_mutex_lock(&c->mutex);
     *free_job(c) = *job;
-    job_ready(c);
+    c->count++;
     pthread_mutex_unlock(&c->mutex);
+    pthread_cond_broadcast(&c->changed); /* not before: who wakes up wants the mutex */
     return VMS_OK;
 }
 
@@ -98,8 +102,9 @@ enum vms_code wn_channel_put_batch(struct wn_channel *c, const struct src_batch 
     struct wn_job *job = free_job(c);
     job->kind = WN_BATCH;
     job->batch = *batch;
-    job_ready(c);
+    c->count++;
     pthread_mutex_unlock(&c->mutex);
+    pthread_cond_broadcast(&c->changed); /* not before: who wakes up wants the mutex */
     return VMS_OK;
 }
 

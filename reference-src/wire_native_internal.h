@@ -21,7 +21,8 @@
 enum {
     WN_CHANNELS_MAX = 16,
     WN_PREEMPT = 250,
-    WN_QUEUE = 2,              /* jobs that wait for a worker */
+    WN_QUEUE = 4,              /* jobs that wait for a worker */
+    WN_QUEUE_LOW = 1,          /* at which who waits for room wakes up: not for every job */
     WN_PAGE_BITS = 12,         /* the pages of PAGES, whatever the host's are */
     WN_RANGES = 256,           /* of a DISCARD job */
     WN_KNOWN = 128 << 20,      /* bytes of sent versions, all channels */
@@ -54,6 +55,7 @@ struct wn_channel {
     struct wn_job *jobs; /* WN_QUEUE of them, a ring */
     unsigned first, count;
     bool busy;
+    bool more; /* the worker's: behind the job that it has stands another */
 
     pthread_mutex_t sending; /* of what follows: the worker, or who sends urgent pages */
     void *zstd_mem, *known_mem, *packer_mem;

@@ -148,7 +148,7 @@ static enum vms_code send_raw(struct making *m, struct vms_error *err) {
         if (!m->runs[i].zero)
             bulk[out.bulk_count++] =
                 vms_slice(m->memory + m->runs[i].first * PAGE, (size_t)m->runs[i].count * PAGE);
-    return vms_native_link_send_pages(m->c->wire->link, m->c->number, &out, err);
+    return vms_native_link_send_pages(m->c->wire->link, m->c->number, &out, m->c->more, err);
 }
 
 /* ---- packed ---- */

@@ -72,6 +72,7 @@ void link_drop_conns(struct vms_native_link *l) {
         l->dead = c; /* with its reference: freed by link_bury() */
     }
     pthread_cond_broadcast(&l->changed);
+    pthread_cond_broadcast(&l->lost);
 }
 
 /* Frees what link_drop_conns() has left. */
@@ -282,9 +283,9 @@ static bool pause_or_stop(struct vms_native_link *l, int pause_ms) {
     pthread_mutex_lock(&l->mutex);
     int rc = 0;
     while (rc == 0 && pause_ms && !l->stop && !l->failed && !l->over)
-        rc = pthread_cond_timedwait(&l->changed, &l->mutex, &t);
+        rc = pthread_cond_timedwait(&l->lost, &l->mutex, &t);
     while (!l->stop && !l->failed && !l->over && !link_is_lost(l))
-        pthread_cond_wait(&l->changed, &l->mutex);
+        pthread_cond_wait(&l->lost, &l->mutex);
     bool go_on = !l->stop && !l->failed && !l->over;
     pthread_mutex_unlock(&l->mutex);
     return go_on;

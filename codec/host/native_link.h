@@ -128,9 +128,16 @@ enum vms_code vms_native_link_queue(struct vms_native_link *link, uint16_t chann
  * As vms_native_link_send(), of PAGES that are not packed; their bulk is not copied but read where
  * it lies, when the frame is sealed, and again if it has to be sent again (RSM-13). It must stay
  * there until the session is over; a guest may write to it meanwhile.
+ * more: the caller sends a frame of this channel again at once, or says vms_native_link_flush();
+ * the end of this one may leave together with that.
  */
 enum vms_code vms_native_link_send_pages(struct vms_native_link *link, uint16_t channel,
-                                         struct vms_native_out *out, struct vms_error *err);
+                                         struct vms_native_out *out, bool more,
+                                         struct vms_error *err);
+
+/** What `more` held back leaves. A connection that fails meanwhile is found by whoever sends next.
+ */
+void vms_native_link_flush(struct vms_native_link *link, uint16_t channel);
 
 struct vms_native_link_event {
     const struct vms_native_frame *frame; /* authentic; NULL: the session is over, in good order */

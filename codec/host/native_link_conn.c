@@ -137,6 +137,7 @@ struct link_conn *link_conn_new(struct vms_native_link *link, struct vms_channel
         return NULL;
     }
     *c = (struct link_conn){.link = link, .io = io, .refs = 1, .channel = channel};
+    c->serial = atomic_fetch_add(&link->serials, 1) + 1;
     c->buffer = malloc(LINK_BUFFER);
     enum vms_code code = c->buffer ? VMS_OK : vms_error_set(err, VMS_E_NO_MEMORY, NULL);
     if (code == VMS_OK)

@@ -53,7 +53,8 @@ struct link_frame {
 struct link_conn {
     struct vms_native_link *link;
     struct vms_channel *io;
-    unsigned refs; /* mutex */
+    unsigned refs;   /* mutex */
+    uint32_t serial; /* no two connections of a link have the same */
     struct link_conn *next_dead;
     uint16_t channel;
     bool settled; /* hellos are through */
@@ -83,7 +84,8 @@ struct link_channel {
     uint64_t queued;     /* bytes */
     unsigned keep_short; /* bytes in the kernel; 0: as it likes. mutex */
     _Atomic uint64_t bytes_out;
-    struct link_rooms out; /* who holds write; empty whenever nobody does */
+    struct link_rooms out; /* who holds write */
+    uint32_t out_serial;   /* of the connection that its bytes were sealed for */
     pthread_t replayer;
     bool replaying; /* the thread is to be joined */
 };
@@ -98,7 +100,8 @@ struct vms_native_link {
     uint8_t *machine;
     struct vms_native_device *devices; /* with their names behind them */
     _Atomic uint32_t resumes;
-    struct vms_psk psk; /* of the session, once known */
+    _Atomic uint32_t serials; /* of connections so far */
+    struct vms_psk psk;       /* of the session, once known */
     uint8_t exporter[VMS_EXPORTER_BYTES];
     bool exporter_known;
     struct vms_backend *backend;
@@ -108,6 +111,8 @@ struct vms_native_link {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* anything that a sender or receiver waits for */
     pthread_cond_t work;    /* for the ticker */
+    pthread_cond_t lost;    /* for the source's keeper: connections are gone. Frames and ACKs, which
+                               `changed` tells of a thousand times a second, must not wake it */
     struct vms_session session;
     struct vms_session_channel *accounts;
     struct link_channel *channels;
@@ -238,7 +243,7 @@ void link_changed(struct vms_native_link *link, bool up, const struct vms_error 
 void link_append(struct vms_native_link *link, uint16_t channel, struct link_frame *frame);
 /* ---- native_link_write.c ---- */
 /* With the channel's write: sends what is due. */
-void link_pump(struct vms_native_link *link, uint16_t channel);
+void link_pump(struct vms_native_link *link, uint16_t channel, bool more);
 /* A control frame on the main channel. */
 void link_control(struct vms_native_link *link, struct vms_native_frame *frame);
 /* With mutex: forgets what was acknowledged. */

@@ -117,6 +117,7 @@ static void init_locks(struct vms_native_link *l) {
     pthread_mutex_init(&l->mutex, NULL);
     pthread_cond_init(&l->changed, &monotonic);
     pthread_cond_init(&l->work, &monotonic);
+    pthread_cond_init(&l->lost, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
 }
 
@@ -277,7 +278,7 @@ static void send_abort(struct vms_native_link *l, const struct vms_error *why) {
     if (l->channels[0].conn)
         vms_channel_set_timeouts(l->channels[0].conn->io, 1000, 1000);
     pthread_mutex_unlock(&l->mutex);
-    link_pump(l, 0);
+    link_pump(l, 0, false);
     pthread_mutex_unlock(&l->channels[0].write);
 }
 
@@ -352,6 +353,7 @@ void vms_native_link_free(struct vms_native_link *l) {
     pthread_mutex_destroy(&l->mutex);
     pthread_cond_destroy(&l->changed);
     pthread_cond_destroy(&l->work);
+    pthread_cond_destroy(&l->lost);
     vms_wipe(l, sizeof *l);
     free(l);
 }

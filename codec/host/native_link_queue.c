@@ -30,9 +30,9 @@ static bool wait_for_room(struct vms_native_link *l, uint16_t channel, uint64_t 
     return !link_failed(l) && !l->over;
 }
 
-static void pump(struct vms_native_link *l, uint16_t channel) {
+static void pump(struct vms_native_link *l, uint16_t channel, bool more) {
     pthread_mutex_lock(&l->channels[channel].write);
-    link_pump(l, channel);
+    link_pump(l, channel, more);
     pthread_mutex_unlock(&l->channels[channel].write);
 }
 
@@ -48,15 +48,16 @@ static enum vms_code check(struct vms_native_link *l, uint16_t channel, const st
     return VMS_OK;
 }
 
-/* Takes f. What was queued before and not sent cannot be acknowledged: it goes first. */
+/* Takes f. What was queued or gathered before and has not left cannot be acknowledged: it goes
+ * first. */
 static enum vms_code append(struct vms_native_link *l, uint16_t channel, struct link_frame *f,
                             struct vms_error *err) {
     uint64_t bytes = f->body_len + (uint64_t)f->bulk_len;
     pthread_mutex_lock(&l->mutex);
     enum vms_code code = check(l, channel, f, err);
-    if (code == VMS_OK && l->channels[channel].cursor && !may_keep(l, channel, bytes)) {
+    if (code == VMS_OK && !may_keep(l, channel, bytes)) {
         pthread_mutex_unlock(&l->mutex);
-        pump(l, channel);
+        pump(l, channel, false);
         pthread_mutex_lock(&l->mutex);
     }
     if (code == VMS_OK && !wait_for_room(l, channel, bytes)) {
@@ -82,18 +83,24 @@ enum vms_code vms_native_link_send(struct vms_native_link *l, uint16_t channel,
                                    struct vms_native_out *out, struct vms_error *err) {
     enum vms_code code = vms_native_link_queue(l, channel, out, err);
     if (code == VMS_OK)
-        pump(l, channel);
+        pump(l, channel, false);
     return code;
 }
 
 enum vms_code vms_native_link_send_pages(struct vms_native_link *l, uint16_t channel,
-                                         struct vms_native_out *out, struct vms_error *err) {
+                                         struct vms_native_out *out, bool more,
+                                         struct vms_error *err) {
     struct link_frame *f =
         link_frame_new(out->frame.header.type, &out->frame, out->bulk, out->bulk_count, true, err);
     if (!f || append(l, channel, f, err) != VMS_OK)
         return err->code;
-    pump(l, channel);
+    pump(l, channel, more);
     return VMS_OK;
+}
+
+void vms_native_link_flush(struct vms_native_link *l, uint16_t channel) {
+    if (channel < l->channel_count)
+        pump(l, channel, false);
 }
 
 void link_control(struct vms_native_link *l, struct vms_native_frame *frame) {
@@ -105,7 +112,7 @@ void link_control(struct vms_native_link *l, struct vms_native_frame *frame) {
     pthread_mutex_lock(&l->mutex);
     link_append(l, 0, f);
     pthread_mutex_unlock(&l->mutex);
-    link_pump(l, 0);
+    link_pump(l, 0, false);
     pthread_mutex_unlock(&l->channels[0].write);
 }
 
@@ -119,7 +126,7 @@ struct replay {
 static void *replay_main(void *arg) {
     struct replay r = *(struct replay *)arg;
     free(arg);
-    pump(r.link, r.channel);
+    pump(r.link, r.channel, false);
     return NULL;
 }
 

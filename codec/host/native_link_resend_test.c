@@ -138,24 +138,34 @@ static void *open_destination(void *arg) {
     return NULL;
 }
 
+/* All of them once, in their order. */
 static void *receive_all(void *arg) {
     struct vms_native_link_event ev;
     struct vms_error err;
+    uint64_t n = 0;
     while (vms_native_link_receive(arg, 0, &ev, &err) == VMS_OK && ev.frame)
-        ;
+        if (ev.frame->header.type == VMS_NATIVE_OPAQUE) {
+            cr_expect_eq(ev.frame->u.opaque.offset, n * BULK);
+            cr_expect_eq(ev.bulk.len, BULK - n);
+            n++;
+        }
+    cr_expect(n == 0 || n == FRAMES, "%llu frames", (unsigned long long)n);
     return NULL;
 }
 
-static void send_one(struct vms_native_link *l, unsigned n) {
+/* held: some leave with the next, as a worker sends them that has another job. */
+static void send_one(struct vms_native_link *l, unsigned n, bool held) {
+    static uint8_t octets[FRAMES][BULK]; /* read again when they are sent again */
     struct vms_error err;
-    uint8_t octets[BULK];
     for (unsigned i = 0; i < BULK; i++)
-        octets[i] = (uint8_t)(n * 7 + i / 3);
-    struct vms_slice bulk = vms_slice(octets, BULK - n);
+        octets[n][i] = (uint8_t)(n * 7 + i / 3);
+    struct vms_slice bulk = vms_slice(octets[n], BULK - n);
     struct vms_native_out out = {.bulk = &bulk, .bulk_count = 1};
     out.frame.header.type = VMS_NATIVE_OPAQUE;
     out.frame.u.opaque = (struct vms_native_opaque){n * BULK, n + 1 == FRAMES};
-    cr_assert_eq(vms_native_link_send(l, 0, &out, &err), VMS_OK, "%s", err.message);
+    enum vms_code code = held ? vms_native_link_send_pages(l, 0, &out, n % 5 != 0, &err)
+                              : vms_native_link_send(l, 0, &out, &err);
+    cr_assert_eq(code, VMS_OK, "%s", err.message);
 }
 
 struct ends {
@@ -217,7 +227,7 @@ static void migrate(struct proxy *p) {
     pthread_create(&receivers[0], NULL, receive_all, e.s);
     pthread_create(&receivers[1], NULL, receive_all, e.d);
     for (unsigned i = 0; i < FRAMES; i++)
-        send_one(e.s, i);
+        send_one(e.s, i, false);
     cr_assert_eq(vms_native_link_end(e.s, &err), VMS_OK, "%s", err.message);
     cr_expect_eq(vms_native_link_drain(e.d, &err), VMS_OK, "%s", err.message);
     vms_native_link_close(e.s);
@@ -253,6 +263,58 @@ Test(native_link_resend, the_same_but_for_the_epoch, .timeout = 60) {
     cr_expect_gt(again, 0u);
     for (unsigned i = 0; i < p.count; i++)
         free(p.connections[i].bytes);
+}
+
+static void cut(struct vms_native_link *l) {
+    struct vms_error ignored;
+    uint32_t before = vms_native_link_resumes(l);
+    pthread_mutex_lock(&l->mutex);
+    if (l->channels[0].conn)
+        (void)vms_channel_shutdown(l->channels[0].conn->io, VMS_SHUT_BOTH, &ignored);
+    pthread_mutex_unlock(&l->mutex);
+    while (vms_native_link_resumes(l) == before)
+        sched_yield();
+}
+
+/* [RSM-10] What was sealed for a connection, and waited there for more when it was cut, comes again
+ * on the next one, once. */
+Test(native_link_resend, held_back_and_cut, .timeout = 60) {
+    struct ends e;
+    struct vms_uri to;
+    struct vms_error err;
+    pthread_t receivers[2];
+    configure(&e, "s", &to);
+    open_ends(&e);
+    pthread_create(&receivers[0], NULL, receive_all, e.s);
+    pthread_create(&receivers[1], NULL, receive_all, e.d);
+    for (unsigned i = 0; i < FRAMES; i++) {
+        send_one(e.s, i, true);
+        if (i % 20 == 7)
+            cut(e.s);
+    }
+    cr_assert_eq(vms_native_link_end(e.s, &err), VMS_OK, "%s", err.message);
+    vms_native_link_close(e.s);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(receivers[i], NULL);
+    close_ends(&e);
+}
+
+/* The end of a frame that waits for more leaves when it is told to, and not before. */
+Test(native_link_resend, held_back_until_flushed, .timeout = 60) {
+    struct ends e;
+    struct vms_uri to;
+    struct vms_error err;
+    struct vms_native_link_event ev;
+    configure(&e, "s", &to);
+    open_ends(&e);
+    uint64_t before = vms_native_link_channel_bytes(e.s, 0);
+    send_one(e.s, 1, true);
+    cr_expect_eq(vms_native_link_channel_bytes(e.s, 0), before);
+    vms_native_link_flush(e.s, 0);
+    cr_expect_gt(vms_native_link_channel_bytes(e.s, 0), before + BULK);
+    cr_assert_eq(vms_native_link_receive(e.d, 0, &ev, &err), VMS_OK, "%s", err.message);
+    cr_assert(ev.frame && ev.bulk.len == BULK - 1);
+    close_ends(&e);
 }
 
 /* ---- kinds ---- */

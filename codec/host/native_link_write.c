@@ -248,7 +248,7 @@ static struct link_frame *with_rekey(struct vms_native_link *l, struct link_conn
     return rekey;
 }
 
-/* With mutex, which it gives up meanwhile: nothing more is due at once. */
+/* With mutex, which it gives up meanwhile: what stands in the room leaves. */
 static bool let_go(struct vms_native_link *l, struct link_conn *c) {
     struct link_channel *ch = &l->channels[c->channel];
     struct vms_error err;
@@ -272,11 +272,19 @@ static bool pump_one(struct vms_native_link *l, struct link_conn *c, struct link
         return false;
     ch->cursor = f->next;
     link_forget(l, c->channel);
-    bool waits = !ch->cursor || ch->cursor->type == VMS_NATIVE_END;
-    return !waits || let_go(l, c);
+    bool end_waits = ch->cursor && ch->cursor->type == VMS_NATIVE_END;
+    return !end_waits || let_go(l, c);
 }
 
-void link_pump(struct vms_native_link *l, uint16_t channel) {
+/* With mutex. What stands in the room was sealed for another connection: it comes again there. */
+static void drop_stale(struct link_channel *ch, const struct link_conn *c) {
+    if (ch->out_serial != c->serial)
+        ch->out.used = 0;
+    ch->out_serial = c->serial;
+}
+
+/* more: the caller is back at once, so that a room that is not full may wait for what it brings. */
+void link_pump(struct vms_native_link *l, uint16_t channel, bool more) {
     struct link_channel *ch = &l->channels[channel];
     struct vms_error err = {.clause = ""};
     struct link_frame *f;
@@ -287,9 +295,14 @@ void link_pump(struct vms_native_link *l, uint16_t channel) {
     }
     pthread_mutex_lock(&l->mutex);
     struct link_conn *c = link_conn_ref(ch->conn);
+    if (c)
+        drop_stale(ch, c);
     while (c && (f = next_due(l, c)) && pump_one(l, c, f)) {
     }
-    ch->out.used = 0; /* what a connection that is lost did not take */
+    if (c && ch->conn == c && !ch->cursor && more)
+        pthread_cond_broadcast(&l->changed); /* all is on its way */
+    else if (c && ch->conn == c && !ch->cursor)
+        (void)let_go(l, c);
     pthread_mutex_unlock(&l->mutex);
     link_conn_put(l, c);
 }
