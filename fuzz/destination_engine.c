@@ -13,7 +13,7 @@
  *   - what follows a guessed boundary is not acted on [DST-6]
  *   - final states stay
  * Input: actions of 3 octets: bit 7 a record, else an event, bit 6: before it an ordered RUN has
- * been carried out; its type; what it carries.
+ * been carried out, bit 5: in vain; its type; what it carries.
  */
 struct run {
     struct dst_engine e;
@@ -58,11 +58,15 @@ static void check(struct run *r, const struct dst_engine *before, unsigned actio
     r->released |= (actions & DST_DO_SHUT_BAD) != 0;
 }
 
-static void begin(struct run *r) {
+/* fails: a virtual CPU or a device does not begin, so nothing has run [DST-24] */
+static void begin(struct run *r, bool fails) {
     bool may = dst_engine_run(&r->e);
     ORACLE(may != (r->e.state == DST_FAILED), "in %s", dst_state_name(r->e.state));
     ORACLE(!may || !r->released, "a guest that was handed back runs");
-    r->began |= may;
+    if (fails && !r->began)
+        dst_engine_not_run(&r->e);
+    else
+        r->began |= may;
 }
 
 static bool give_record(struct run *r, uint32_t type, uint32_t what, unsigned *actions,
@@ -88,7 +92,7 @@ static void step(struct run *r, struct vms_slice *in) {
     uint32_t kind = fuzz_option(in, 1), type = fuzz_option(in, 1), what = fuzz_option(in, 1);
     struct vms_error err = {0};
     if (kind & 64 && r->ran)
-        begin(r);
+        begin(r, kind & 32);
     struct dst_engine before = r->e;
     unsigned actions = 0;
     enum vms_code code;

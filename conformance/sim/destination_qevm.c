@@ -7,6 +7,14 @@ void qevm_say(struct world *w, uint64_t ns, enum dst_event ev) {
     later(w, ns, IT_QEVM, DST)->qevm = ev;
 }
 
+/* [DST-24] A device or a virtual CPU refuses to begin: then nothing of the guest has run. */
+static void cannot_run(struct world *w) {
+    trace(w, "%40sthe guest does not begin", "");
+    dst_engine_not_run(&w->dst.qevm);
+    w->dst.locks = false;
+    qevm_event(w, DST_EV_ERROR);
+}
+
 static void run(struct world *w) {
     struct destination *d = &w->dst;
     bool fails = w->config.faults & SIM_FAULT_LOCKS && chance(w, 5);
@@ -21,6 +29,10 @@ static void run(struct world *w) {
     d->locks = true;
     if (!dst_engine_run(&d->qevm))
         broken(w, "RUN of a destination that has failed");
+    if (w->config.faults & SIM_FAULT_LOAD && w->now < w->calm && chance(w, 10)) {
+        cannot_run(w);
+        return;
+    }
     if (d->runs) /* [DST-2] it is started once, when the stream has ended or POSTCOPY_RUN came */
         broken(w, "a guest that runs is started again");
     destination_runs(w, d->listening);
