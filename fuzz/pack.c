@@ -5,7 +5,8 @@
 
 /*
  * A frame's packed bulk from a peer, for pages that hold something: no more is written than was
- * announced (PACK-6), and after an error in method 2 the pages are as they were. Octets of input:
+ * announced (PACK-6), and after an error in method 2 the pages are as they were; pages that were
+ * placed as they were read leave the same generations. Octets of input:
  * method, pages, then length of the PACK key's value (2), that value, the bulk.
  */
 enum {
@@ -28,6 +29,18 @@ static void prepare(void) {
     packer = vms_packer_init(fuzz_memory(len), len, &pc);
     if (!unpacker || !packer)
         abort();
+}
+
+/* [PACK-12] The same announcement of pages that were read straight to where they belong. */
+static void placed(const struct vms_pack_announced *a, enum vms_code code,
+                   const struct vms_generations *after) {
+    struct vms_generations generations = {0, 3};
+    struct vms_error err;
+    enum vms_code checked = vms_unpack_check(unpacker, a, &err);
+    enum vms_code want = a->method == VMS_PACK_NONE ? VMS_OK : VMS_E_MISUSE;
+    enum vms_code got = vms_unpack_placed(unpacker, a, &generations, &err);
+    ORACLE(got == (checked ? checked : want), "%s", vms_code_name(got));
+    ORACLE(code || got || memcmp(&generations, after, sizeof *after) == 0, "generations differ");
 }
 
 /* What a peer sends. */
@@ -57,6 +70,7 @@ static void unpack(struct vms_slice input) {
            "wrote past the announced pages");
     if (code != VMS_OK && method == VMS_PACK_DELTA)
         ORACLE(memcmp(memory, before, sizeof memory) == 0, "pages were changed by what failed");
+    placed(&announced, code, &generations);
 }
 
 /* What we send comes back. */
