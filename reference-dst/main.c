@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "host/backend.h"
 #include "reference-dst/options.h"
 #include "reference-src/vm/vm.h"
 
@@ -92,14 +91,11 @@ int main(int argc, char **argv) {
         fprintf(stderr, "reference-dst: not enough memory\n");
         return 3;
     }
-    struct vms_error ignored; /* a session that needs it says so */
-    struct vms_backend *crypto = vms_backend_new(NULL, &ignored);
     (void)dst_session_run(session, &options);
     status = finish(session);
     if (dst_guest_lost(session)) /* [DST-21] its threads wait for pages: nothing else ends them */
         _exit(status);
     dst_session_free(session);
     free(session);
-    vms_backend_free(crypto);
     return status;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference-dst/session.h"
 
+#include "host/backend.h"
 #include "host/source_channel.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,7 @@ static enum vms_code load_tls(struct dst_session *s, struct vms_error *err) {
 static enum vms_code listen_on(struct dst_session *s, struct vms_error *err) {
     struct vms_channel_options c = vms_channel_options_default();
     struct vms_uri uri;
+    struct vms_error ignored;
     enum vms_code code = vms_uri_parse(s->options->listen, &uri, err);
     if (code == VMS_OK)
         code = load_tls(s, err);
@@ -117,6 +119,8 @@ static enum vms_code listen_on(struct dst_session *s, struct vms_error *err) {
     c.defer_handshake = true;
     c.open_timeout_ms = c.read_timeout_ms = c.write_timeout_ms = s->options->timeout_ms;
     code = vms_listener_open(&uri, &c, &s->listener, err);
+    if (code == VMS_OK && !vms_listener_is_single(s->listener))
+        s->crypto = vms_backend_new(NULL, &ignored); /* a session that needs it says why not */
     if (code == VMS_OK && !s->options->quiet)
         fprintf(stderr, "reference-dst: listening on %s\n", vms_listener_name(s->listener));
     return code;
@@ -278,6 +282,7 @@ void dst_session_free(struct dst_session *s) {
     vms_vm_cards_free(s->cards);
     vms_vm_free(s->vm);
     vms_tls_creds_free(s->tls);
+    vms_backend_free(s->crypto);
     vms_cancel_free(s->cancel);
     free(s->package.steps);
     free(s->guest_state.bytes);

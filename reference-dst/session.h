@@ -167,6 +167,8 @@ struct dst_session {
     struct vms_display *display;   /* owned; NULL: not (yet) there */
     struct vms_listener *listener;
     struct vms_tls_creds *tls;
+    struct vms_backend
+        *crypto; /* held while it listens, so that no session waits for it to begin */
     struct vms_cancel *cancel;
     struct vms_ram_image *image;
 
