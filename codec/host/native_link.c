@@ -26,11 +26,35 @@ struct timespec link_after_ms(int ms) {
     return t;
 }
 
-void link_changed(struct vms_native_link *l, bool up, const struct vms_error *why) {
-    if (up)
-        atomic_fetch_add(&l->resumes, 1);
-    if (l->config.changed)
-        l->config.changed(l->config.ctx, up, why);
+/* With mutex: whether there is news, and which. Every cut is told, and before it that the link had
+ * come back from the last one. */
+static bool next_news(struct vms_native_link *l, bool *up) {
+    if (l->failed || l->over)
+        return false;
+    bool cut = l->told_cuts < l->cuts;
+    *up = l->told_down;
+    if (cut && !l->told_down)
+        l->told_cuts++;
+    return cut || (l->told_down && link_is_up(l));
+}
+
+void link_tell(struct vms_native_link *l) {
+    bool up;
+    pthread_mutex_lock(&l->mutex);
+    while (l->telling && l->config.role == VMS_ROLE_DESTINATION)
+        pthread_cond_wait(&l->changed, &l->mutex);
+    while (!l->telling && next_news(l, &up)) {
+        struct vms_error why = l->cut;
+        l->told_down = !up;
+        l->telling = true;
+        pthread_mutex_unlock(&l->mutex);
+        if (l->config.changed)
+            l->config.changed(l->config.ctx, up, up ? NULL : &why);
+        pthread_mutex_lock(&l->mutex);
+        l->telling = false;
+        pthread_cond_broadcast(&l->changed);
+    }
+    pthread_mutex_unlock(&l->mutex);
 }
 
 void link_note(struct vms_native_link *l, const char *fmt, ...) {
@@ -156,6 +180,7 @@ static bool lose(struct vms_native_link *l, const struct vms_error *why) {
         (void)vms_session_event(&l->session, VMS_SES_EV_CUT);
         l->lost_at = link_now_ms();
         l->cut = *why;
+        l->cuts++;
     }
     link_drop_conns(l);
     if (!(l->session.agreement.features & VMS_FEATURE_RESUME))
@@ -192,7 +217,7 @@ void link_lost(struct vms_native_link *l, struct link_conn *conn, bool main_read
     pthread_mutex_unlock(&l->mutex);
     if (tell) {
         link_note(l, "the link is cut: %s", why->message);
-        link_changed(l, false, why);
+        link_tell(l);
     }
 }
 
@@ -296,8 +321,9 @@ static void resumed(struct vms_native_link *l) {
     l->stats.resumes++;
     int64_t ms = link_now_ms() - l->lost_at;
     pthread_mutex_unlock(&l->mutex);
+    atomic_fetch_add(&l->resumes, 1);
     link_note(l, "the link is back after %lld ms", (long long)ms);
-    link_changed(l, true, NULL);
+    link_tell(l);
 }
 
 static void not_resumed(struct vms_native_link *l, const struct vms_error *why) {

@@ -225,13 +225,14 @@ static enum vms_code on_resume(struct vms_native_link *l, struct link_conn *c,
         link_lost(l, NULL, true, err);
         return code;
     }
+    link_tell(l); /* before any frame that comes by the new connection, START say, is heard of */
     install_main(l, c, f.u.resume.epoch);
     link_start_replay(l, 0);
     pthread_mutex_lock(&l->mutex);
     l->stats.resumes++;
     pthread_mutex_unlock(&l->mutex);
+    atomic_fetch_add(&l->resumes, 1);
     link_note(l, "the link is back");
-    link_changed(l, true, NULL);
     return VMS_OK;
 }
 

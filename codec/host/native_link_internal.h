@@ -127,7 +127,9 @@ struct vms_native_link {
     uint32_t end_epoch;     /* of the main channel's last frame before it */
     uint32_t base_epoch;    /* of channels that attach now */
     uint8_t master[VMS_MASTER_BYTES];
-    int64_t lost_at; /* ms */
+    int64_t lost_at;          /* ms */
+    uint64_t cuts, told_cuts; /* what the user knows of them */
+    bool told_down, telling;
     uint64_t queued;
     bool ack_now, pong_due;
     uint64_t pong;
@@ -238,7 +240,10 @@ bool link_made_when_sent(uint32_t type);
 void link_insert_before(struct vms_native_link *link, struct link_channel *channel,
                         struct link_frame *at, struct link_frame *frame);
 /* The session is cut or back: tells the owner. */
-void link_changed(struct vms_native_link *link, bool up, const struct vms_error *why);
+/* Without mutex: tells the user, by config.changed, of every cut and every resumption, in their
+ * order: of an earlier one first, whoever was to tell it and has not got so far. A destination is
+ * not told of a cut behind a frame that came after it (HND-1: the cut would undo START). */
+void link_tell(struct vms_native_link *link);
 /* With mutex. */
 void link_append(struct vms_native_link *link, uint16_t channel, struct link_frame *frame);
 /* ---- native_link_write.c ---- */

@@ -317,6 +317,37 @@ Test(native_link_resend, held_back_until_flushed, .timeout = 60) {
     close_ends(&e);
 }
 
+/* ---- news ---- */
+
+static char news[16];
+
+static void on_changed(void *ctx, bool up, const struct vms_error *why) {
+    (void)ctx;
+    cr_expect_eq(up, why == NULL);
+    (void)strcat(news, up ? "u" : "d");
+}
+
+/* [HND-1] Two cuts that their finders had no time to tell of are told in their order, each with its
+ * resumption, by whoever comes first; and then nothing is left to tell. */
+Test(native_link_resend, every_cut_is_told_once, .timeout = 60) {
+    struct ends e;
+    struct vms_uri to;
+    configure(&e, "s", &to);
+    e.source.changed = e.destination.changed = on_changed;
+    open_ends(&e);
+    struct vms_native_link *const links[] = {e.s, e.d};
+    for (int i = 0; i < 2; i++) {
+        news[0] = 0;
+        pthread_mutex_lock(&links[i]->mutex);
+        links[i]->cuts += 2;
+        pthread_mutex_unlock(&links[i]->mutex);
+        link_tell(links[i]);
+        link_tell(links[i]);
+        cr_expect_str_eq(news, "dudu");
+    }
+    close_ends(&e);
+}
+
 /* ---- kinds ---- */
 
 static _Atomic uint32_t kinds[8]; /* by channel, as the destination was told */
