@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/channel_test_util.h"
+#include "host/socket.h"
 #include "host/transport.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 
 /* Sends data in pieces of 1, 2, 3 … bytes and reads it back in pieces of another size. */
@@ -297,6 +300,59 @@ static int send_buffer(int fd) {
     socklen_t len = sizeof bytes;
     cr_assert_eq(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len), 0);
     return bytes;
+}
+
+static void control_of(int fd, char name[16]) {
+    socklen_t len = 16;
+    cr_assert_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+}
+
+static void system_control(char name[16]) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(fd, 0);
+    control_of(fd, name);
+    (void)close(fd);
+}
+
+static void expect_control(const char *listen, const char *client, const char *server) {
+    char have[16];
+    struct vms_uri uri = uri_of(listen);
+    int listening, out = -1, in = -1;
+    OK(vms_socket_listen(&uri, &listening, &err));
+    uri.port = vms_socket_port(listening);
+    OK(vms_socket_connect(&uri, vms_deadline_in(PATIENCE_MS), NULL, &out, &err));
+    OK(vms_socket_accept(listening, "", vms_deadline_in(PATIENCE_MS), NULL, NULL, &in, &err));
+    control_of(out, have);
+    cr_assert_str_eq(have, client, "%s", listen);
+    control_of(in, have);
+    cr_assert_str_eq(have, server, "%s", listen);
+    (void)close(out);
+    (void)close(in);
+    (void)close(listening);
+}
+
+/* [HOST-19] */
+Test(channel, loopback_is_not_paced) {
+    expect_control("tcp:127.0.0.1:0", "reno", "reno");
+    expect_control("tcp:127.3.2.1:0", "reno", "reno");
+}
+
+Test(channel, loopback6_is_not_paced) {
+    struct vms_uri uri = uri_of("tcp:[::1]:0");
+    struct vms_error err;
+    int fd;
+    if (vms_socket_listen(&uri, &fd, &err) != VMS_OK)
+        cr_skip_test("no IPv6 here: %s", err.message);
+    (void)close(fd);
+    expect_control("tcp:[::ffff:127.0.0.1]:0", "reno", "reno");
+    expect_control("tcp:[::1]:0", "reno", "reno");
+}
+
+/* No loopback address, although the kernel makes one of it. */
+Test(channel, others_keep_the_systems_control) {
+    char system[16];
+    system_control(system);
+    expect_control("tcp:0.0.0.0:0", system, system);
 }
 
 /* A UNIX socket's buffer is as asked, as far as the kernel goes; it counts its own overhead. */

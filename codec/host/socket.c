@@ -118,6 +118,26 @@ void vms_socket_drain(int fd) {
     }
 }
 
+/* --- within a host --- */
+
+static bool is_loopback(const struct sockaddr *addr) {
+    const struct sockaddr_in *in = (const void *)addr;
+    const struct sockaddr_in6 *in6 = (const void *)addr;
+    if (addr->sa_family == AF_INET)
+        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return addr->sa_family == AF_INET6 && (IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
+                                           (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) &&
+                                            in6->sin6_addr.s6_addr[12] == IN_LOOPBACKNET));
+}
+
+/* [HOST-19] Before the connection is made: what a control that paces (BBR) has begun goes on under
+ * another one. Reno is there for every process (tcp_allowed_congestion_control). */
+static void do_not_pace(int fd, const struct sockaddr *addr) {
+    static const char reno[] = "reno";
+    if (is_loopback(addr))
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno, sizeof reno - 1);
+}
+
 /* --- connecting --- */
 
 /* How one address answered: 0 or an errno value; *wait says so when it did not. */
@@ -137,6 +157,7 @@ static int try_address(const struct sockaddr *addr, socklen_t len, vms_deadline 
     int fd = socket(addr->sa_family, SOCKET_FLAGS, 0);
     if (fd < 0)
         return errno;
+    do_not_pace(fd, addr);
     int error = connect(fd, addr, len) == 0 ? 0 : errno;
     if (error == EINPROGRESS)
         error = finish_connect(fd, deadline, cancel, wait);
@@ -208,6 +229,7 @@ static int bind_and_listen(const struct sockaddr *addr, socklen_t len, int *out)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (addr->sa_family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    do_not_pace(fd, addr);
     if (bind(fd, addr, len) == 0 && listen(fd, SOMAXCONN) == 0) {
         *out = fd;
         return 0;

@@ -7,7 +7,9 @@
 
 #include <stddef.h>
 
-/** Stream sockets for the schemes UNIX and TCP. Every descriptor is the caller's, with O_CLOEXEC.
+/**
+ * Stream sockets for the schemes UNIX and TCP. Every descriptor is the caller's, with O_CLOEXEC.
+ * TCP within the host is not paced (HOST-19).
  */
 
 /**
