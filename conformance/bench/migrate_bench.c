@@ -227,7 +227,9 @@ static void environment(char text[5][256], const char *list[6]) {
     const char *model = strchr(line, ':');
     (void)snprintf(text[0], 256, "%s, %ld online", model ? model + 2 : "cpu?",
                    sysconf(_SC_NPROCESSORS_ONLN));
-    (void)snprintf(text[1], 256, "%s %s", u.sysname, u.release);
+    first_line("/proc/sys/net/ipv4/tcp_congestion_control", "", line, sizeof line);
+    (void)snprintf(text[1], 256, "%s %s, TCP with %s where nobody chooses", u.sysname, u.release,
+                   line);
     first_line("/proc/loadavg", "", line, sizeof line);
     (void)snprintf(text[2], 256, "load %s", line);
     (void)snprintf(text[3], 256, "QEMU %s",
