@@ -53,6 +53,7 @@ static void tcp_pair(int fds[2]) {
     socklen_t len = sizeof a;
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(fds[0], IPPROTO_TCP, TCP_CONGESTION, "reno", 4); /* as HOST-19 does */
     if (bind(listener, (struct sockaddr *)&a, len) != 0 || listen(listener, 1) != 0 ||
         getsockname(listener, (struct sockaddr *)&a, &len) != 0 ||
         connect(fds[0], (struct sockaddr *)&a, len) != 0)
