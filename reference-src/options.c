@@ -43,6 +43,7 @@ static const char HELP[] =
     "  --scheduler drr|serial    turns of devices: by deficit round robin, or one after the other\n"
     "  --dirty KIND              how writes are followed: best, wp-async or uffd-wp\n"
     "  --auto-converge           slow the guest down when it writes faster than pages leave\n"
+    "  --wait                    run the guest, and migrate it at the order \"migrate\"\n"
     "  --pause-before-switchover wait for the order \"go-on\" when the guest has stopped\n"
     "  --switchover-ack          wait for the destination's acknowledgement\n"
     "  --ready-s N, --settle-s N to wait for READY (60), and for the end's answer (60)\n"
@@ -113,6 +114,7 @@ enum option_id {
     O_SCHEDULER,
     O_DIRTY,
     O_AUTO_CONVERGE,
+    O_WAIT,
     O_PAUSE,
     O_ACK,
     O_READY,
@@ -171,6 +173,7 @@ static const struct option OPTIONS[] = {
     WITH("scheduler", O_SCHEDULER),
     WITH("dirty", O_DIRTY),
     WITHOUT("auto-converge", O_AUTO_CONVERGE),
+    WITHOUT("wait", O_WAIT),
     WITHOUT("pause-before-switchover", O_PAUSE),
     WITHOUT("switchover-ack", O_ACK),
     WITH("ready-s", O_READY),
@@ -349,6 +352,7 @@ static int take(int option, const char *value, struct src_options *o) {
     case O_POSTCOPY: o->postcopy = true; return -1;
     case O_PREEMPT: o->preempt = true; return -1;
     case O_AUTO_CONVERGE: o->auto_converge = true; return -1;
+    case O_WAIT: o->wait = true; return -1;
     case O_PAUSE: o->pause_before_switchover = true; return -1;
     case O_ACK: o->switchover_ack = true; return -1;
     case O_INQUIRE: o->inquire = true; return -1;
@@ -385,6 +389,8 @@ static const char *objection(const struct src_options *o) {
         return "--device-state is for --wire qevm";
     if (o->tls_creds && o->psk && !o->native)
         return "--tls-creds and --psk exclude each other";
+    if (o->wait && !o->control)
+        return "--wait wants --control, to be told to migrate";
     if (o->pause_before_switchover && !o->control)
         return "--pause-before-switchover wants --control, to be told to go on";
     if (one_way && (o->postcopy || o->switchover_ack))

@@ -50,6 +50,7 @@ struct src_options {
     enum src_scheduler_kind scheduler;
     uint64_t quantum; /* bytes; 0: default */
     bool auto_converge;
+    bool wait; /* for the order to begin */
     bool pause_before_switchover;
     bool switchover_ack;
     const char *journal; /* folder */

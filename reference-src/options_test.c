@@ -23,13 +23,13 @@ Test(options, everything) {
     cr_assert_eq(parse(QEVM
                        "--channels 4 --postcopy-after 2 --preempt --bandwidth 32M --downtime-ms "
                        "50 --postcopy-bandwidth 1K --scheduler serial --dialect 7.2 --control "
-                       "unix:c --pause-before-switchover --reconnect 5 --quiet --machine pc",
+                       "unix:c --pause-before-switchover --wait --reconnect 5 --quiet --machine pc",
                        &o),
                  -1);
     cr_expect(!o.native && o.channels == 4 && o.postcopy && o.postcopy_after == 2 && o.preempt);
     cr_expect(o.bandwidth == 32 << 20 && o.postcopy_bandwidth == 1024 && o.downtime_ms == 50);
     cr_expect(o.scheduler == SRC_SCHEDULER_SERIAL && o.dialect.qemu == 0x0702);
-    cr_expect(o.reconnect_ms == 5000 && o.quiet && o.pause_before_switchover);
+    cr_expect(o.reconnect_ms == 5000 && o.quiet && o.pause_before_switchover && o.wait);
     cr_assert_eq(parse(BASE "--seal gcm --psk k --pack zstd:-3 --digest off --journal j "
                             "--device-channels off",
                        &o),
@@ -87,6 +87,7 @@ Test(options, wrong, .init = cr_redirect_stderr) {
         BASE "--connect",
         BASE "word",
         BASE "--pause-before-switchover",
+        BASE "--wait",
         QEVM "--journal j",
         QEVM "--seal gcm",
         QEVM "--postcopy --no-return-path",

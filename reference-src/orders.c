@@ -70,6 +70,11 @@ static json_t *order_cancel(struct src_session *s, const json_t *order) {
     return send_event(s, SRC_EV_CANCEL);
 }
 
+static json_t *order_migrate(struct src_session *s, const json_t *order) {
+    (void)order;
+    return send_event(s, SRC_EV_BEGIN);
+}
+
 static json_t *order_go_on(struct src_session *s, const json_t *order) {
     (void)order;
     return send_event(s, SRC_EV_GO_ON);
@@ -150,9 +155,9 @@ static const struct {
     const char *name;
     json_t *(*take)(struct src_session *s, const json_t *order);
 } ORDERS[] = {
-    {"cancel", order_cancel},   {"go-on", order_go_on},     {"start-postcopy", order_postcopy},
-    {"give-up", order_give_up}, {"recover", order_recover}, {"resolve", order_resolve},
-    {"set", order_set},         {"status", order_status},
+    {"migrate", order_migrate},         {"cancel", order_cancel},   {"go-on", order_go_on},
+    {"start-postcopy", order_postcopy}, {"give-up", order_give_up}, {"recover", order_recover},
+    {"resolve", order_resolve},         {"set", order_set},         {"status", order_status},
 };
 
 json_t *src_session_order(struct src_session *s, const json_t *order) {

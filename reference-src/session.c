@@ -337,7 +337,10 @@ void src_release_waiting(struct src_session *s) {
 void src_session_run(struct src_session *s, struct src_outcome *out) {
     struct src_event begin = {.kind = SRC_EV_BEGIN};
     s->shown = SRC_STATE_COUNT;
-    feed(s, &begin, NULL);
+    if (s->options.wait)
+        publish(s);
+    else
+        feed(s, &begin, NULL);
     while (!s->finished)
         step(s);
     src_sender_stop(s);

@@ -306,6 +306,27 @@ Test(session, orders, .timeout = 300) {
     finish(&r, SRC_COMPLETED, SRC_OWNER_THEIRS);
 }
 
+/* Nothing is connected before the order; it is given once; there is nothing to go on with. */
+Test(session, waits_for_the_order, .timeout = 300) {
+    for (unsigned i = 0; i < 2; i++) {
+        static struct run r;
+        prepare(&r);
+        r.options.wait = true;
+        begin(&r);
+        cr_expect_not(order_ok(&r, "{\"order\": \"go-on\"}"));
+        cr_expect(is_in(&r, "IDLE"));
+        cr_expect_eq(r.peer.count, 0);
+        cr_expect(r.guest.running);
+        cr_expect(order_ok(&r, i ? "{\"order\": \"migrate\"}" : "{\"order\": \"cancel\"}"));
+        if (i) {
+            cr_expect_not(order_ok(&r, "{\"order\": \"migrate\"}"));
+            wait_for_end(&r);
+            test_say(&r.peer, 0, SHUT_0, sizeof SHUT_0);
+        }
+        finish(&r, i ? SRC_COMPLETED : SRC_CANCELLED, i ? SRC_OWNER_THEIRS : SRC_OWNER_OURS);
+    }
+}
+
 /* [ENG-7] Held, and told to go on; held, and cancelled. */
 Test(session, pause_before_switchover, .timeout = 300) {
     for (unsigned i = 0; i < 2; i++) {
