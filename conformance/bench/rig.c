@@ -110,6 +110,7 @@ int run_floor(struct rig *r, enum place p, struct measured *out) {
     if (map == MAP_FAILED)
         return rig_fail(r, "%s: %s", r->image, strerror(errno));
     bench_in_pool = r->pool;
+    rig_rest();
     struct transfer t = bench_transfer(&bare, p == PLACE_TCP, map, r->bytes, false);
     (void)munmap(map, r->bytes);
     *out = NOT_MEASURED;

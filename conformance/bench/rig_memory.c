@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
@@ -22,7 +23,8 @@
 
 enum {
     ENDS = 2,
-    SPARE_MIB = 2048, /* for the programs themselves, and whatever else is on the machine */
+    PERIOD_US = 1000000, /* of the scheduler, where the kernel does not say */
+    SPARE_MIB = 2048,    /* for the programs themselves, and whatever else is on the machine */
 };
 
 /* ---- the image ---- */
@@ -183,4 +185,26 @@ void rig_warm(const struct rig *r) {
 void rig_alone(bool alone) {
     const struct sched_param how = {.sched_priority = alone ? 1 : 0};
     (void)sched_setscheduler(0, alone ? SCHED_RR : SCHED_OTHER, &how);
+}
+
+static long period_us(void) {
+    long us = 0;
+    FILE *f = fopen("/proc/sys/kernel/sched_rt_period_us", "re");
+    if (f && fscanf(f, "%ld", &us) != 1)
+        us = 0;
+    if (f)
+        (void)fclose(f);
+    return us > 0 ? us : PERIOD_US;
+}
+
+/*
+ * Of every period the kernel keeps a part from those who are first in turn (sched_rt_runtime_us).
+ * Who filled a guest's memory has used up most of the others' part, and would stand still for what
+ * is kept, in the middle of the migration.
+ */
+void rig_rest(void) {
+    long us = period_us();
+    const struct timespec t = {us / 1000000, us % 1000000 * 1000};
+    if (sched_getscheduler(0) == SCHED_RR)
+        (void)nanosleep(&t, NULL);
 }

@@ -20,6 +20,7 @@ enum {
     MIGRATE_MS = 600000,
 };
 
+#define CONTROL   "control"
 #define LIBRARIES "/usr/lib/x86_64-linux-gnu"
 
 struct command {
@@ -138,6 +139,9 @@ static void source(struct command *c, struct rig *r, const struct ours *what, en
     add(c, "--pack", what->pack);
     if (sealed(what))
         add_file(c, r, "--psk", "keys.psk");
+    (void)snprintf(text, sizeof text, "unix:%s/" CONTROL, r->dir);
+    add(c, "--control", text);
+    add_flag(c, "--wait");
     if (what->postcopy) {
         add_flag(c, "--postcopy");
         add(c, "--postcopy-after", "0");
@@ -222,13 +226,12 @@ static json_t *load(struct rig *r, const char *name) {
     return o;
 }
 
-/* Seconds until the source is done with it, as QEMU counts its own: before programs clean up. */
-static double completed(const json_t *src) {
+static double phase_at(const json_t *src, const char *name) {
     const json_t *phases = json_object_get(json_object_get(src, "timeline"), "phases"), *phase;
     size_t i;
     json_array_foreach(phases, i, phase) {
         const char *state = json_string_value(json_object_get(phase, "state"));
-        if (state && strcmp(state, "completed") == 0)
+        if (state && strcmp(state, name) == 0)
             return number(phase, NULL, "at_us", 1e-6);
     }
     return NAN;
@@ -249,7 +252,8 @@ static void take(const struct rig *r, const struct ours *what, const json_t *src
     const json_t *fault = json_object_get(json_object_get(dst, "latencies"), "fault");
     double *v = out->value;
     *out = NOT_MEASURED;
-    v[METRIC_SECONDS] = completed(src);
+    /* From the order on, as QEMU counts its own: before programs clean up. */
+    v[METRIC_SECONDS] = phase_at(src, "completed") - phase_at(src, "setup");
     v[METRIC_DOWNTIME] = number(src, "timings", "downtime_us", 1e-3);
     v[METRIC_WIRE] = number(src, NULL, "bytes", 1);
     v[METRIC_CPU_SRC] = cpu(src);
@@ -274,6 +278,7 @@ static int take_reports(struct rig *r, const struct ours *what, struct measured 
 
 int run_ours(struct rig *r, const struct ours *what, enum place p, struct measured *out) {
     struct command src, dst;
+    char control[160];
     bool huge = what->page_size && strcmp(what->page_size, "2M") == 0;
     if (rig_have(r, p) != 0 || write_vm(r, what) != 0 ||
         (huge && rig_huge(r, (long)(r->bytes >> 19) + 64) != 0))
@@ -284,5 +289,8 @@ int run_ours(struct rig *r, const struct ours *what, enum place p, struct measur
     if (to < 0 || wait_listening(r, to) != 0)
         return -1;
     pid_t from = start(r, &src, p, VMS_NET_A, "src.log");
+    (void)snprintf(control, sizeof control, "%s/" CONTROL, r->dir);
+    if (from < 0 || rig_begin(r, control, from) != 0)
+        (void)kill(from < 0 ? to : from, SIGKILL);
     return wait_both(r, from, to) == 0 ? take_reports(r, what, out) : -1;
 }

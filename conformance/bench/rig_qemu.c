@@ -111,6 +111,7 @@ static int migrate(struct vms_qemu *const q[2], const struct qemu *what, const c
     if (set_up(q[0], what) != 0 || set_up(q[1], what) != 0 ||
         vms_qemu_migrate_incoming(q[1], uri) != 0)
         return -1;
+    rig_rest();
     for (int i = 0; i < 2; i++)
         cpu[i] = process_cpu(vms_qemu_pid(q[i]));
     if (vms_qemu_migrate(q[0], uri) != 0)

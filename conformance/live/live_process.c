@@ -44,6 +44,8 @@ pid_t live_spawn(const char *const *argv, const char *output, const char *input)
 }
 
 int live_wait(pid_t pid, int timeout_ms) {
+    if (pid <= 0) /* to no process, and not to all */
+        return -1;
     int status = 0, fd = (int)syscall(SYS_pidfd_open, pid, 0);
     struct pollfd p = {fd, POLLIN, 0};
     int ready = fd < 0 ? -1 : poll(&p, 1, timeout_ms);
