@@ -51,6 +51,7 @@ struct ours {
     const char *fill;      /* of memory; NULL: RIG_FILL */
     const char *vcpus;     /* JSON array; NULL: none, so that nothing is written */
     const char *backing;   /* "private" (NULL), "shared" */
+    bool ahead;            /* the destination's memory is allocated before it listens */
     const char *args[8];   /* more for reference-src, NULL-terminated */
     bool postcopy;         /* at once; faults are measured */
     bool peer_libraries;   /* of the newest QEMU's own system: its OpenSSL, too */
@@ -63,6 +64,7 @@ struct qemu {
     const char *compression;
     int level;
     bool tls;
+    bool ahead;           /* prealloc=on at the destination */
     unsigned pages_per_s; /* our guest runs, and writes; 0: machine without a processor */
 };
 

@@ -99,12 +99,14 @@ static int write_vm(struct rig *r, const struct ours *what) {
         return rig_fail(r, "%s: %s", path, strerror(errno));
     fprintf(f,
             "{\"blocks\": [{\"name\": \"ram\", \"size\": %llu, \"fill\": \"%s\","
-            " \"page_size\": \"%s\", \"backing\": \"%s\"}], \"vcpus\": %s}\n",
+            " \"page_size\": \"%s\", \"backing\": \"%s\", \"allocate\": \"%s\"}],"
+            " \"vcpus\": %s}\n",
             (unsigned long long)r->bytes, what->fill ? what->fill : RIG_FILL,
             what->page_size ? what->page_size
             : r->pool       ? "2M"
                             : "4K",
-            what->backing ? what->backing : "private", what->vcpus ? what->vcpus : "[]");
+            what->backing ? what->backing : "private", what->ahead ? "ahead" : "touched",
+            what->vcpus ? what->vcpus : "[]");
     return fclose(f) == 0 ? 0 : rig_fail(r, "%s: %s", path, strerror(errno));
 }
 

@@ -23,12 +23,12 @@ void tls_object(const struct rig *r, enum vms_net_side side, char *out, size_t s
                    source ? "client" : "server", source ? ",username=qemu" : "");
 }
 
-static struct vms_qemu *start_idle(struct rig *r, const char *version, enum place p,
+static struct vms_qemu *start_idle(struct rig *r, const struct qemu *what, enum place p,
                                    enum vms_net_side side) {
     bool source = side == VMS_NET_A;
     char memory[32], backend[320], tls[320];
     const char *args[] = {"-object", backend, "-object", tls, NULL};
-    struct vms_qemu_options options = {.version = version,
+    struct vms_qemu_options options = {.version = what->version,
                                        .machine = "none,memory-backend=ram",
                                        .memory = memory,
                                        .args = args,
@@ -41,8 +41,9 @@ static struct vms_qemu *start_idle(struct rig *r, const char *version, enum plac
                        "memory-backend-file,id=ram,mem-path=%s,size=%s,share=off,reserve=off",
                        r->image, memory);
     else
-        (void)snprintf(backend, sizeof backend, "memory-backend-%s,id=ram,size=%s",
-                       r->pool ? "memfd,hugetlb=on,hugetlbsize=2M,share=off" : "ram", memory);
+        (void)snprintf(backend, sizeof backend, "memory-backend-%s,id=ram,size=%s,prealloc=%s",
+                       r->pool ? "memfd,hugetlb=on,hugetlbsize=2M,share=off" : "ram", memory,
+                       what->ahead ? "on" : "off");
     tls_object(r, side, tls, sizeof tls);
     if (rig_enter(r, p, side) != 0)
         return NULL;
@@ -54,8 +55,7 @@ static struct vms_qemu *start_idle(struct rig *r, const char *version, enum plac
 static struct vms_qemu *start(struct rig *r, const struct qemu *what, enum place p,
                               enum vms_net_side side) {
     const struct qemu_guest guest = {what->version, what->pages_per_s, false};
-    return what->pages_per_s ? start_guest(r, &guest, p, side)
-                             : start_idle(r, what->version, p, side);
+    return what->pages_per_s ? start_guest(r, &guest, p, side) : start_idle(r, what, p, side);
 }
 
 static int set_up(struct vms_qemu *q, const struct qemu *what) {

@@ -12,11 +12,13 @@
 
 static const char *const TOP_KEYS[] = {"blocks",       "vcpus",    "seed", "lock",
                                        "running_lock", "announce", NULL};
-static const char *const BLOCK_KEYS[] = {"name", "size", "page_size", "backing", "fill", NULL};
+static const char *const BLOCK_KEYS[] = {"name", "size",     "page_size", "backing",
+                                         "fill", "allocate", NULL};
 static const char *const VCPU_KEYS[] = {"rate", "reads", "zeroes", "change", "locality", NULL};
 static const char *const LOCALITY_KEYS[] = {"kind", "working_set", "hot_fraction", NULL};
 static const char *const BACKINGS[] = {"private", "shared", NULL};
 static const char *const FILLS[] = {"zero", "pattern", "random", "mix", "image", NULL};
+static const char *const ALLOCATIONS[] = {"touched", "ahead", NULL};
 static const char *const KINDS[] = {"uniform", "sequential", "hot", NULL};
 
 /* Runs the steps in turn until one fails. */
@@ -51,7 +53,7 @@ static enum vms_code check_block(const struct vm_config *config, const struct js
 static enum vms_code parse_block(struct vm_config *config, const struct json_at *at) {
     struct vm_block_config *block = &config->blocks[config->block_count];
     const char *name = NULL;
-    int backing = 0, fill = VM_FILL_ZERO;
+    int backing = 0, fill = VM_FILL_ZERO, allocate = 0;
     block->page_size = VM_PAGE;
     TRY(json_only(at, BLOCK_KEYS));
     TRY(json_text(at, "name", &name));
@@ -59,8 +61,10 @@ static enum vms_code parse_block(struct vm_config *config, const struct json_at 
     TRY(json_bytes(at, "page_size", BLOCK_LARGEST, &block->page_size));
     TRY(json_choice(at, "backing", BACKINGS, &backing));
     TRY(json_choice(at, "fill", FILLS, &fill));
+    TRY(json_choice(at, "allocate", ALLOCATIONS, &allocate));
     TRY(check_block(config, at, name));
     block->shared = backing;
+    block->ahead = allocate;
     block->fill = (enum vm_fill)fill;
     block->name = strdup(name);
     if (!block->name)

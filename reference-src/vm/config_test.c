@@ -52,6 +52,8 @@ Test(vm_file, errors) {
          "vm.json:2: \"backing\"", "private shared"},
         {"{\"blocks\": [{\"name\": \"a\", \"size\": \"4M\",\n\"fill\": 0}]}", "vm.json:2: \"fill\"",
          "zero pattern random mix image"},
+        {"{\"blocks\": [{\"name\": \"a\", \"size\": \"4M\",\n\"allocate\": true}]}",
+         "vm.json:2: \"allocate\"", "touched ahead"},
         {"{\"blocks\": [{\"name\": \"a\", \"size\": \"4M\",\n\"fil\": \"zero\"}]}",
          "vm.json:2: \"fil\"", "no known key"},
         {WITH("\"vcpu\": []"), "vm.json:3: \"vcpu\"", "no known key"},
@@ -96,8 +98,8 @@ Test(vm_file, all_keys) {
     struct vm_config config;
     const char *text =
         "{\"blocks\": [{\"name\": \"pc.ram\", \"size\": \"1G\", \"page_size\": \"2M\","
-        " \"backing\": \"shared\", \"fill\": \"random\"},"
-        " {\"name\": \"b\", \"size\": 8192, \"page_size\": 4096}],"
+        " \"backing\": \"shared\", \"fill\": \"random\","
+        " \"allocate\": \"ahead\"}, {\"name\": \"b\", \"size\": 8192, \"page_size\": 4096}],"
         " \"vcpus\": [{}, {\"rate\": 500, \"reads\": 0.25, \"zeroes\": 0.5, \"change\": \"1K\","
         " \"locality\": {\"kind\": \"hot\", \"working_set\": \"64M\","
         " \"hot_fraction\": 1}}], \"seed\": 77, \"lock\": \"a\","
@@ -107,6 +109,7 @@ Test(vm_file, all_keys) {
     cr_assert_str_eq(config.blocks[0].name, "pc.ram");
     cr_assert(config.blocks[0].size == 1 << 30 && config.blocks[0].page_size == 2 << 20);
     cr_assert(config.blocks[0].shared && config.blocks[0].fill == VM_FILL_RANDOM);
+    cr_assert(config.blocks[0].ahead && !config.blocks[1].ahead);
     cr_assert(!config.blocks[1].shared && config.blocks[1].fill == VM_FILL_ZERO);
     cr_assert(config.vcpus[0].rate == 0 && config.vcpus[0].locality == VM_UNIFORM);
     cr_assert(config.vcpus[1].rate == 500 && config.vcpus[1].change == 1024);

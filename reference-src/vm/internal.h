@@ -40,7 +40,7 @@ enum vm_locality {
 struct vm_block_config {
     char *name;
     uint64_t size, page_size; /* bytes */
-    bool shared;
+    bool shared, ahead;
     enum vm_fill fill;
 };
 

@@ -17,6 +17,28 @@ static int open_backing(const struct vm_block_config *config, bool huge) {
     return fd;
 }
 
+static void unmap_block(const struct vms_guest_block *block) {
+    munmap(block->memory, block->length);
+    if (block->fd >= 0)
+        close(block->fd);
+}
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* Older kernels do it page after page. */
+static bool allocate(const struct vms_guest_block *block) {
+    volatile uint8_t *at = block->memory;
+    if (madvise(block->memory, block->length, MADV_POPULATE_WRITE) == 0)
+        return true;
+    if (errno != EINVAL)
+        return false;
+    for (uint64_t i = 0; i < block->length; i += block->page_size)
+        at[i] = 0;
+    return true;
+}
+
 static enum vms_code map_block(struct vms_guest_block *block, const struct vm_block_config *config,
                                struct vms_error *err) {
     bool huge = config->page_size > VM_PAGE;
@@ -44,7 +66,12 @@ static enum vms_code map_block(struct vms_guest_block *block, const struct vm_bl
     if (!huge)
         (void)madvise(memory, config->size, MADV_NOHUGEPAGE);
     block->memory = memory;
-    return VMS_OK;
+    if (!config->ahead || allocate(block))
+        return VMS_OK;
+    int why = errno;
+    unmap_block(block);
+    return vms_error_set(err, VMS_E_NO_MEMORY, "block %.60s: allocating %llu bytes ahead: %s",
+                         config->name, (unsigned long long)config->size, strerror(why));
 }
 
 enum vms_code vm_memory_map(struct vm_memory *memory, const struct vm_config *config,
@@ -64,11 +91,8 @@ enum vms_code vm_memory_map(struct vm_memory *memory, const struct vm_config *co
 }
 
 void vm_memory_unmap(struct vm_memory *memory) {
-    for (size_t i = 0; i < memory->count; i++) {
-        munmap(memory->blocks[i].memory, memory->blocks[i].length);
-        if (memory->blocks[i].fd >= 0)
-            close(memory->blocks[i].fd);
-    }
+    for (size_t i = 0; i < memory->count; i++)
+        unmap_block(&memory->blocks[i]);
     memory->count = 0;
 }
 

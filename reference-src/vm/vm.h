@@ -15,7 +15,9 @@
  *   {"blocks": [{"name": "ram0", "size": "256M",
  *                "page_size": "4K",         4K (default) or 2M
  *                "backing": "private",      private (default) or shared
- *                "fill": "mix"}],           zero (default), pattern, random, mix, image
+ *                "fill": "mix",             zero (default), pattern, random, mix, image
+ *                "allocate": "ahead"}],     its pages when they are touched (default), or ahead:
+ *                                           before anything runs, or anybody listens
  *    "vcpus": [{"rate": 20000,              operations a second; 0 (default): as fast as it can
  *               "reads": 0.25,              share of them that only read and check; default 0
  *               "zeroes": 0.05,             share of the others that make a page zero; default 0

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm_test_util.h"
 
+#include <sys/mman.h>
 #include <zstd.h>
 
 #define GUEST(more)                                                                                \
@@ -50,6 +51,32 @@ Test(vm, windows) {
         cr_assert_eq(vm_page_check(&page, 7), VM_PAGE_GOOD);
     }
     cr_assert_eq(visited, VM_PAGE_WORDS);
+}
+
+static size_t resident(const struct vms_guest_block *block) {
+    static unsigned char there[256];
+    size_t count = 0;
+    cr_assert_leq(block->length, sizeof there * VM_PAGE);
+    cr_assert_eq(mincore(block->memory, block->length, there), 0);
+    for (size_t i = 0; i < block->length / VM_PAGE; i++)
+        count += there[i] & 1;
+    return count;
+}
+
+/* All of it is there before anybody touches it, or nothing of it. */
+Test(vm, memory_ahead) {
+    struct vms_vm *vm = vm_open(
+        "{\"blocks\": [{\"name\": \"a\", \"size\": \"1M\", \"allocate\": \"ahead\"},"
+        " {\"name\": \"b\", \"size\": \"1M\", \"allocate\": \"ahead\", \"backing\": \"shared\"},"
+        " {\"name\": \"c\", \"size\": \"1M\"}, {\"name\": \"d\", \"size\": \"1M\","
+        " \"backing\": \"shared\"}]}",
+        VMS_VM_DESTINATION);
+    const struct vms_guest_block *blocks = vms_vm_guest(vm)->blocks;
+    cr_expect_eq(resident(&blocks[0]), 256);
+    cr_expect_eq(resident(&blocks[1]), 256);
+    cr_expect_eq(resident(&blocks[2]), 0);
+    cr_expect_eq(resident(&blocks[3]), 0);
+    vms_vm_free(vm);
 }
 
 /* An image is of each megabyte a quarter zero, a quarter well compressible, half random. */
