@@ -22,14 +22,13 @@ static bool is_idle(const char *control) {
 }
 
 static int wait_idle(struct rig *r, const char *control, pid_t src) {
-    siginfo_t info = {0};
-    for (int ms = 0; ms < READY_MS && !info.si_pid; ms++) {
+    int ms = 0;
+    for (; ms < READY_MS && live_runs(src); ms++) {
         if (is_idle(control))
             return 0;
         (void)usleep(1000);
-        (void)waitid(P_PID, (id_t)src, &info, WEXITED | WNOHANG | WNOWAIT);
     }
-    return info.si_pid ? 0 /* why, its log says */ : rig_fail(r, "reference-src is not ready");
+    return ms < READY_MS ? 0 /* why, its log says */ : rig_fail(r, "reference-src is not ready");
 }
 
 int rig_begin(struct rig *r, const char *control, pid_t src) {

@@ -115,14 +115,7 @@ struct pair {
 
 static bool both_ended(void *ctx) {
     const struct pair *p = ctx;
-    siginfo_t info;
-    for (int i = 0; i < 2; i++) {
-        info.si_pid = 0;
-        if (waitid(P_PID, (id_t)p->pids[i], &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-            !info.si_pid)
-            return false;
-    }
-    return true;
+    return !live_runs(p->pids[0]) && !live_runs(p->pids[1]);
 }
 
 static int wait_for_socket(const struct demo *d, pid_t dst) {
@@ -131,7 +124,7 @@ static int wait_for_socket(const struct demo *d, pid_t dst) {
     for (int i = 0; i < 6000; i++) {
         if (stat(d->uri + strlen("unix:"), &st) == 0)
             return 0;
-        if (kill(dst, 0) != 0)
+        if (!live_runs(dst))
             break;
         (void)nanosleep(&moment, NULL);
     }

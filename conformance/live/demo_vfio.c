@@ -95,11 +95,6 @@ static void pause_ms(long ms) {
     (void)nanosleep(&t, NULL);
 }
 
-static bool runs(pid_t pid) {
-    siginfo_t info = {.si_pid = 0};
-    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && !info.si_pid;
-}
-
 /* What the source says of its devices, as it says it. */
 static void follow(const struct demo *d) {
     char path[128], line[400];
@@ -107,7 +102,7 @@ static void follow(const struct demo *d) {
     FILE *file = NULL;
     bool more = true;
     while (more) {
-        more = runs(d->pids[0]);
+        more = live_runs(d->pids[0]);
         file = file ? file : fopen(path, "re");
         while (file && fgets(line, sizeof line, file)) {
             const char *text = strstr(line, ": ");

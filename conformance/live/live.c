@@ -258,7 +258,7 @@ int live_listen(struct live *live) {
         return 0; /* started when the file is complete */
     live->dst = spawn_dst(live, log);
     for (int ms = 0; live->dst > 0 && !is_up(live); ms += 10) {
-        if (ms > LISTEN_MS || kill(live->dst, 0) != 0)
+        if (ms > LISTEN_MS || !live_runs(live->dst))
             return live_fail(live, "reference-dst does not listen: %s", read_log(live));
         (void)usleep(10000); /* nothing announces a socket to a bystander */
     }

@@ -78,6 +78,8 @@ unsigned live_free_port(void);
 int live_fail(struct live *live, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /** Starts a program with its arguments; output into a file unless NULL. -1 on failure. */
 pid_t live_spawn(const char *const *argv, const char *output, const char *input);
+/** This child has not ended; one that has, and was not waited for, is none that runs. */
+bool live_runs(pid_t pid);
 /** Waits for its end, at most timeout_ms, then kills it. Exit status, 128 + signal, or -1. */
 int live_wait(pid_t pid, int timeout_ms);
 

@@ -43,6 +43,11 @@ pid_t live_spawn(const char *const *argv, const char *output, const char *input)
     _exit(127);
 }
 
+bool live_runs(pid_t pid) {
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && !info.si_pid;
+}
+
 int live_wait(pid_t pid, int timeout_ms) {
     if (pid <= 0) /* to no process, and not to all */
         return -1;

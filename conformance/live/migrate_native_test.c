@@ -152,8 +152,8 @@ Test(migrate_native, cut_in_precopy, .timeout = 300) {
 Test(migrate_native, cut_in_postcopy, .timeout = 300) {
     char session[33];
     struct native_rig *r = open_rig(96, "unix", true);
-    native_src_args(r, "--postcopy-after", "0", "--postcopy-bandwidth", "20M", "--psk", r->keys,
-                    "--journal", r->journal_src, NULL);
+    native_src_args(r, "--postcopy-after", "0", "--bandwidth", "10M", "--postcopy-bandwidth", "20M",
+                    "--psk", r->keys, "--journal", r->journal_src, NULL);
     native_dst_args(r, "--psk", r->keys, "--journal", r->journal_dst, NULL);
     run(r);
     cr_expect_eq(native_wait_journal(r->journal_dst, "started", session, END_MS), 0);

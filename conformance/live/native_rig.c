@@ -139,7 +139,7 @@ uint64_t native_forwarded(struct native_rig *r) {
 
 void native_wait_bytes(struct native_rig *r, uint64_t bytes) {
     const struct timespec moment = {.tv_nsec = 1000000};
-    while (native_forwarded(r) < bytes && kill(r->src, 0) == 0)
+    while (native_forwarded(r) < bytes && live_runs(r->src))
         (void)nanosleep(&moment, NULL);
 }
 

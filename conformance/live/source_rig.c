@@ -146,14 +146,9 @@ json_t *source_order(const char *control, const char *line) {
     return ok ? json_loads(answer, 0, NULL) : NULL;
 }
 
-static bool is_running(pid_t pid) {
-    siginfo_t info = {0};
-    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && !info.si_pid;
-}
-
 /* Waits for a state; nothing announces it to a bystander. */
 static int wait_for_state(struct source_rig *rig, const char *state) {
-    for (int ms = 0; ms < MIGRATE_MS && is_running(rig->live.dst); ms += 10) {
+    for (int ms = 0; ms < MIGRATE_MS && live_runs(rig->live.dst); ms += 10) {
         json_t *answer = source_order(rig->control, "{\"order\": \"status\"}");
         const char *now = json_string_value(json_object_get(answer, "state"));
         bool there = now && strcmp(now, state) == 0;

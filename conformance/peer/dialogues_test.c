@@ -128,14 +128,14 @@ static bool there(const char *dir, const char *name) {
 }
 
 static void wait_there(const char *dir, const char *name, pid_t pid) {
-    for (int i = 0; i < 2000 && !there(dir, name) && kill(pid, 0) == 0; i++)
+    for (int i = 0; i < 2000 && !there(dir, name) && live_runs(pid); i++)
         (void)usleep(5000);
 }
 
 /* The socket's file is there before anybody listens. */
 static void wait_listening(const struct stage *s, pid_t pid) {
     bool listens = false;
-    for (int i = 0; i < 2000 && !listens && kill(pid, 0) == 0; i++) {
+    for (int i = 0; i < 2000 && !listens && live_runs(pid); i++) {
         char *log = cert_tail(s->log, 600);
         listens = log && strstr(log, "listening on ");
         free(log);
