@@ -379,6 +379,8 @@ MORE_DESTINATION["more"] = [
         clauses=["DST-14"]),
     row("DST-3", "a page comes on the preempt channel when the main one is at its end", "preempt", "", "",
         clauses=["DST-5"], options=["--touch", "1"]),
+    row("DST-17", "a page of the main channel again on the preempt channel", "preempt", "bare-page:6", "before",
+        "bare-page:7", "POSTCOPY_PAGE_TWICE", options=ON),
 ]
 
 GOES = ["--postcopy-after", "0"]
@@ -391,6 +393,8 @@ MORE_SOURCE = {
             "then", "shut:0", "SRC_UNEXPECTED", options=CRAWLS),
         row("RP-8", "a page request that leaves its block", "postcopy", "POSTCOPY_RUN", "then", "ask:63", "RAM_OFFSET",
             options=CRAWLS),
+        row("SRC-10", "a page that is asked for comes before the others, and all that are asked for at once",
+            "postcopy", "POSTCOPY_RUN", "then", "ask:60", options=CRAWLS),
     ],
 }
 

@@ -351,11 +351,22 @@ static void request(struct peer *p, uint32_t n) {
                                    .u.request = {vms_str("rom"), n, PEER_PAGE}});
 }
 
-/* Of the guest of dialogues: two pages from that one on. */
-static void ask(struct peer *p, uint32_t n) {
+static void ask_for(struct peer *p, uint32_t n, uint32_t count) {
     message(p, (struct vms_record){
                    .type = VMS_R_RP_REQ_PAGES_ID,
-                   .u.request = {vms_str("ram0"), (uint64_t)n * PEER_PAGE, 2 * PEER_PAGE}});
+                   .u.request = {vms_str("ram0"), (uint64_t)n * PEER_PAGE, count * PEER_PAGE}});
+}
+
+/* Of the guest of dialogues: two pages from that one on. */
+static void ask(struct peer *p, uint32_t n) {
+    ask_for(p, n, 2);
+    p->asked = n + 1;
+    p->others = 0;
+}
+
+static void ask_all(struct peer *p, uint32_t n) {
+    (void)n;
+    ask_for(p, 0, 64);
 }
 
 static void bitmap(struct peer *p, uint32_t n) {
@@ -413,6 +424,7 @@ static const struct {
     {"resume-ack", resume_ack},
     {"request", request},
     {"ask", ask},
+    {"ask-all", ask_all},
     {"bitmap", bitmap},
 };
 

@@ -40,11 +40,26 @@ static void say_pong(struct peer *p, const struct vms_record *r) {
     say(p, step);
 }
 
+/* [SRC-10] What was asked for comes first; then all the rest is, and no limit holds it back. */
+static void on_page(struct peer *p, uint64_t offset) {
+    if (!p->asked)
+        return;
+    if (offset == (uint64_t)(p->asked - 1) * PEER_PAGE) {
+        p->asked = 0;
+        say(p, "ask-all");
+    } else if (++p->others > PEER_AHEAD) {
+        peer_fail(p, "page %u was asked for, and %u others came", p->asked - 1, p->others);
+        p->cut = true;
+    }
+}
+
 static void on_record(struct hearing *h, const struct vms_record *r) {
     struct peer *p = h->p;
     const char *name = vms_record_name(r->type);
     if (r->type == VMS_R_COMMAND && vms_command_name(r->u.command.command))
         name = vms_command_name(r->u.command.command);
+    if (r->type == VMS_R_RAM_PAGE || r->type == VMS_R_RAM_ZERO)
+        on_page(p, r->u.page.offset);
     bool here = !p->deviated && strcmp(name, p->at) == 0;
     const char *reply = reply_to(p, name);
     p->deviated |= here;

@@ -20,6 +20,7 @@ enum {
     PEER_PAGES = 16, /* of the one RAM block, "ram" */
     PEER_CONNECTIONS = 8,
     PEER_BYTES = 1 << 18,
+    PEER_AHEAD = 32, /* pages that may be on their way when one is asked for */
 };
 
 struct peer {
@@ -38,6 +39,8 @@ struct peer {
     bool kept; /* the subject did not hang up in time */
     bool shut_seen;
     uint32_t shut;
+    uint32_t asked;   /* 1 + the page that was asked for and has not come; 0: none */
+    unsigned others;  /* pages that came since */
     uint64_t pinged;  /* a bit for each value below 64 that a PING had, and no PONG yet */
     char failed[200]; /* why the script could not be followed; "": it was */
 };

@@ -169,31 +169,44 @@ void pc_drop_making(struct dst_postcopy *p) {
 
 /* ---- the calls ---- */
 
-/* [RAM-5] [DST-17] */
-static enum vms_code check(const struct dst_postcopy *p, size_t block, uint64_t offset,
-                           uint64_t length, struct vms_error *err) {
+/* [RAM-5] */
+static enum vms_code inside(const struct dst_postcopy *p, size_t block, uint64_t offset,
+                            uint64_t length, struct vms_error *err) {
     const struct pc_block *b = &p->blocks[block];
     uint32_t size = p->config.page_size;
     if (offset % size || length % size || length == 0 || offset >= b->map.length ||
         length > b->map.length - offset)
         return vms_error_set(err, VMS_E_RAM_OFFSET, "0x%llx of %s", (unsigned long long)offset,
                              b->map.name);
-    for (uint64_t i = offset / size; i < (offset + length) / size; i++)
-        if (pc_bit(b->arrived, i))
-            return vms_error_set(err, VMS_E_POSTCOPY_PAGE_TWICE, "0x%llx of %s",
-                                 (unsigned long long)(i * size), b->map.name);
     return VMS_OK;
 }
 
-/* Whoever sets the bit brings the page: of two channels at once one is refused. */
+static enum vms_code twice(const struct dst_postcopy *p, size_t block, uint64_t offset,
+                           struct vms_error *err) {
+    return vms_error_set(err, VMS_E_POSTCOPY_PAGE_TWICE, "0x%llx of %s", (unsigned long long)offset,
+                         p->blocks[block].map.name);
+}
+
+/* [DST-17] Of a run all pages are new, or none is taken. */
+static enum vms_code check_run(const struct dst_postcopy *p, size_t block, uint64_t offset,
+                               uint64_t length, struct vms_error *err) {
+    uint32_t size = p->config.page_size;
+    if (inside(p, block, offset, length, err) != VMS_OK)
+        return err->code;
+    for (uint64_t at = offset; at < offset + length; at += size)
+        if (pc_bit(p->blocks[block].arrived, at / size))
+            return twice(p, block, at, err);
+    return VMS_OK;
+}
+
+/* [DST-17] Whoever sets the bit brings the page: of two channels at once one is refused. */
 static enum vms_code take(struct dst_postcopy *p, size_t block, uint64_t offset,
                           struct vms_error *err) {
     if (!pc_set(p->blocks[block].arrived, offset / p->config.page_size)) {
         atomic_fetch_add(&p->placed, 1);
         return VMS_OK;
     }
-    return vms_error_set(err, VMS_E_POSTCOPY_PAGE_TWICE, "0x%llx of %s", (unsigned long long)offset,
-                         p->blocks[block].map.name);
+    return twice(p, block, offset, err);
 }
 
 static enum vms_code place_part(struct dst_postcopy *p, size_t block, uint64_t offset,
@@ -212,7 +225,7 @@ static enum vms_code place_part(struct dst_postcopy *p, size_t block, uint64_t o
 enum vms_code dst_postcopy_place(struct dst_postcopy *p, size_t block, uint64_t offset,
                                  struct vms_slice page, struct vms_error *err) {
     struct pc_block *b = &p->blocks[block];
-    if (check(p, block, offset, p->config.page_size, err) != VMS_OK ||
+    if (inside(p, block, offset, p->config.page_size, err) != VMS_OK ||
         take(p, block, offset, err) != VMS_OK)
         return err->code;
     if (!page.len)
@@ -227,7 +240,7 @@ enum vms_code dst_postcopy_place(struct dst_postcopy *p, size_t block, uint64_t 
 uint8_t *dst_postcopy_room(struct dst_postcopy *p, size_t block, uint64_t offset, uint64_t length,
                            struct vms_error *err) {
     *err = (struct vms_error){0};
-    if (check(p, block, offset, length, err) != VMS_OK || !p->blocks[block].minor)
+    if (check_run(p, block, offset, length, err) != VMS_OK || !p->blocks[block].minor)
         return NULL;
     return p->blocks[block].alias + offset;
 }
@@ -250,7 +263,7 @@ static enum vms_code filled_unit(struct dst_postcopy *p, size_t block, uint64_t 
 enum vms_code dst_postcopy_filled(struct dst_postcopy *p, size_t block, uint64_t offset,
                                   uint64_t length, struct vms_error *err) {
     uint64_t unit = p->blocks[block].unit, end = offset + length;
-    if (check(p, block, offset, length, err) != VMS_OK)
+    if (check_run(p, block, offset, length, err) != VMS_OK)
         return err->code;
     for (uint64_t next; offset < end; offset = next) {
         next = (offset / unit + 1) * unit;
