@@ -80,7 +80,7 @@ static enum vms_code push(struct src_session *s, struct vms_error *err) {
         code = s->options.preempt ? src_ram_send_others(&s->devices[0], &s->wire, &sent, err)
                                   : src_ram_send_next(&s->devices[0], &s->wire, &sent, err);
         note_served(s, &sent);
-        if (!sent.urgent)
+        if (sent.more && !sent.urgent) /* the end is not held back */
             pace(s, bandwidth, sent.bytes, &at);
     }
     return code;
