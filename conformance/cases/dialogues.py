@@ -395,6 +395,8 @@ MORE_SOURCE = {
             options=CRAWLS),
         row("SRC-10", "a page that is asked for comes before the others, and all that are asked for at once",
             "postcopy", "POSTCOPY_RUN", "then", "ask:60", options=CRAWLS),
+        row("REC-5", "a recovery in good order, and one bitmap late", "recovery", "", "",
+            options=["--postcopy-after", "0", "--reconnect", "30"]),
     ],
 }
 

@@ -379,6 +379,17 @@ static void bitmap(struct peer *p, uint32_t n) {
     put(p, (struct vms_record){.type = VMS_R_RP_RECV_BITMAP_END});
 }
 
+/* Of a block of the guest of dialogues: nothing of it has come. */
+static void empty_bitmap(struct peer *p, uint32_t n) {
+    static const char *const names[2] = {"ram0", "ram1"};
+    static const uint8_t none[8];
+    put(p, (struct vms_record){.type = VMS_R_RP_RECV_BITMAP,
+                               .bulk_len = sizeof none,
+                               .u.rp_block = vms_str(names[n % 2])});
+    bulk(p, none, sizeof none);
+    put(p, (struct vms_record){.type = VMS_R_RP_RECV_BITMAP_END});
+}
+
 static const struct {
     const char *name;
     void (*write)(struct peer *, uint32_t);
@@ -426,6 +437,7 @@ static const struct {
     {"ask", ask},
     {"ask-all", ask_all},
     {"bitmap", bitmap},
+    {"empty-bitmap", empty_bitmap},
 };
 
 static bool write_hex(struct peer *p, const char *hex) {

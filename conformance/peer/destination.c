@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "conformance/peer/peer.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <vmstream/vmdesc.h>
 
@@ -14,14 +16,21 @@
 struct hearing {
     struct peer *p;
     struct vms_qevm_decoder *decoder;
-    bool return_path;
+    bool lost;        /* recovery: the first connection has been cut */
+    unsigned bitmaps; /* that were asked for */
+};
+
+enum {
+    BLOCKS = 2, /* of the guest of dialogues */
 };
 
 /* What a destination in good order says to a record; NULL: nothing. */
 static const char *reply_to(const struct peer *p, const char *name) {
-    bool postcopy = strcmp(p->script, "postcopy") == 0; /* no description comes there (END-4) */
+    bool postcopy = strcmp(p->script, "precopy") != 0; /* no description comes there (END-4) */
     if (strcmp(name, "PING") == 0)
         return "pong";
+    if (strcmp(name, "POSTCOPY_RESUME") == 0)
+        return "resume-ack:1";
     if (strcmp(name, postcopy ? "EOF" : "VMDESCRIPTION") == 0)
         return "shut:0";
     return NULL;
@@ -53,6 +62,23 @@ static void on_page(struct peer *p, uint64_t offset) {
     }
 }
 
+/* [REC-5] The bitmap of the last block comes late: until it does, RESUME must not. */
+static void on_recovery(struct hearing *h, const char *name) {
+    struct peer *p = h->p;
+    struct pollfd f = {p->fd, POLLIN, 0};
+    h->lost |= strcmp(name, "POSTCOPY_RUN") == 0;
+    if (strcmp(name, "RECV_BITMAP") != 0)
+        return;
+    if (++h->bitmaps < BLOCKS) {
+        say(p, "empty-bitmap:0");
+    } else {
+        p->cut = poll(&f, 1, 1000) != 0;
+        if (p->cut)
+            peer_fail(p, "the source went on before it had all bitmaps");
+        say(p, "empty-bitmap:1");
+    }
+}
+
 static void on_record(struct hearing *h, const struct vms_record *r) {
     struct peer *p = h->p;
     const char *name = vms_record_name(r->type);
@@ -60,6 +86,8 @@ static void on_record(struct hearing *h, const struct vms_record *r) {
         name = vms_command_name(r->u.command.command);
     if (r->type == VMS_R_RAM_PAGE || r->type == VMS_R_RAM_ZERO)
         on_page(p, r->u.page.offset);
+    if (strcmp(p->script, "recovery") == 0)
+        on_recovery(h, name);
     bool here = !p->deviated && strcmp(name, p->at) == 0;
     const char *reply = reply_to(p, name);
     p->deviated |= here;
@@ -94,27 +122,54 @@ static bool hear(struct hearing *h) {
             on_record(h, &e.record);
         else if (step != VMS_STEP_BULK)
             return step == VMS_STEP_NEED && n > 0;
-        if (h->p->cut)
+        if (h->p->cut || (h->lost && h->p->count == 1))
             return false;
     }
+}
+
+static struct vms_qevm_decoder *new_decoder(struct vms_qevm_config *config, void **mem) {
+    size_t size = vms_qevm_decoder_size(config);
+    *mem = malloc(size);
+    return vms_qevm_decoder_init(*mem, size, config);
+}
+
+/* [REC-1] The guest runs here, the link is cut; the source comes again, without a header. */
+static void hear_recovery(struct hearing *h, struct vms_qevm_config config) {
+    struct vms_qevm_decoder *main_channel = h->decoder;
+    void *mem;
+    (void)shutdown(h->p->fd, SHUT_RDWR);
+    if (!peer_accept(h->p)) {
+        peer_fail(h->p, "the source did not come again");
+        return;
+    }
+    config.kind = VMS_QEVM_RECOVERY;
+    h->decoder = new_decoder(&config, &mem);
+    if (h->decoder)
+        vms_qevm_adopt(h->decoder, main_channel);
+    while (h->decoder && hear(h))
+        ;
+    h->decoder = main_channel;
+    free(mem);
 }
 
 enum kit_exit peer_destination(struct peer *p) {
     struct vms_qevm_config config = vms_qevm_config_default();
     struct vms_vmdesc *vmdesc = vms_vmdesc_new();
-    if (strcmp(p->script, "precopy") != 0 && strcmp(p->script, "postcopy") != 0)
+    if (strcmp(p->script, "precopy") != 0 && strcmp(p->script, "postcopy") != 0 &&
+        strcmp(p->script, "recovery") != 0)
         return KIT_UNSUPPORTED;
     if (!vmdesc || !peer_accept(p))
         return KIT_LOCAL;
     config.vmdesc = vms_vmdesc_ops(vmdesc);
-    size_t size = vms_qevm_decoder_size(&config);
-    void *mem = malloc(size);
-    struct hearing h = {.p = p, .decoder = vms_qevm_decoder_init(mem, size, &config)};
+    void *mem;
+    struct hearing h = {.p = p, .decoder = new_decoder(&config, &mem)};
     while (h.decoder && hear(&h))
         ;
+    if (h.lost)
+        hear_recovery(&h, config);
     if (*p->at && !p->deviated)
         peer_fail(p, "%s never came", p->at);
-    if (strcmp(p->script, "postcopy") == 0) /* since POSTCOPY_RUN, whatever came behind it */
+    if (strcmp(p->script, "precopy") != 0) /* since POSTCOPY_RUN, whatever came behind it */
         (void)json_object_set_new(p->kit.end, "running", json_true());
     uint8_t rest;
     while (!p->cut &&

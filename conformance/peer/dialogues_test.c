@@ -23,7 +23,8 @@ enum {
 };
 
 static const char VM[] =
-    "{\"blocks\": [{\"name\": \"ram0\", \"size\": \"256K\", \"fill\": \"mix\"}],"
+    "{\"blocks\": [{\"name\": \"ram0\", \"size\": \"256K\", \"fill\": \"mix\"},"
+    " {\"name\": \"ram1\", \"size\": \"4K\"}],"
     " \"vcpus\": [{\"rate\": 500}], \"seed\": 3}\n";
 
 static const char *build(const char *name) {

@@ -21,7 +21,8 @@ static int write_vm(struct cert_rig *r) {
     cert_path(path, "%s/shared/vm.json", r->folder);
     if (dialogue)
         return cert_write(path, "{\"blocks\": [{\"name\": \"ram0\", \"size\": \"256K\", \"fill\": "
-                                "\"mix\"}], \"vcpus\": [{\"rate\": 500}], \"seed\": 3}\n");
+                                "\"mix\"}, {\"name\": \"ram1\", \"size\": \"4K\"}], "
+                                "\"vcpus\": [{\"rate\": 500}], \"seed\": 3}\n");
     int rate = (int)cert_int(json_object_get(cert_case_body(r->test), "guest"), "vm_rate", 4000);
     (void)snprintf(text, sizeof text,
                    "{\"blocks\": [{\"name\": \"ram0\", \"size\": \"32M\", \"fill\": \"mix\"},\n"
