@@ -365,7 +365,7 @@ MORE_DESTINATION = {
         native("HND-10", "asked by one that lost its journal: NOT_STARTED is said again", "commit", "instead",
                "commit:9+inquire", "*", clauses=["HND-11", "HND-14"], options=ASKED),
         native("RSM-9", "RESUME that wants a frame which was acknowledged", "start", "before",
-               "hear+ack+own-resume:2", "RESUME_LOST", says="RESUME_LOST", resume=True),
+               "hear+ack+ping+hear:10+own-resume:2", "RESUME_LOST", says="RESUME_LOST", resume=True),
     ],
 }
 

@@ -85,6 +85,13 @@ static void ack(struct native *n, struct said s) { /* :CHANNEL:NEXT; without: al
     native_send(n, &n->main, &f, NONE);
 }
 
+static void ping(struct native *n,
+                 struct said s) { /* what was said before is known when PONG comes */
+    struct vms_native_frame f = {.header.type = VMS_NATIVE_PING, .u.value = 7};
+    (void)s;
+    native_send(n, &n->main, &f, NONE);
+}
+
 static void unknown(struct native *n, struct said s) { /* :TYPE, with an empty map as body */
     static const uint8_t empty = 0xa0;
     native_put(n, &n->main, (uint32_t)s.a, vms_slice(&empty, 1), NONE);
@@ -216,6 +223,7 @@ static const struct {
     {"request", request},
     {"grant", grant},
     {"abort", abort_it},
+    {"ping", ping},
     {"pong", pong},
     {"ack", ack},
     {"unknown", unknown},

@@ -91,15 +91,18 @@ static bool has_adapter(const struct peer *p) {
     return *p->kit.peer && strcmp(p->kit.peer, "reference") != 0;
 }
 
-/* Somebody asks for a page: the guest runs there (a PONG says less, REC-7). */
+/* Somebody asks for a page: the guest runs there (a PONG says less, REC-7). All PONGs have come,
+ * too: the cut that follows is found by who reads, not by who still answers. */
 static bool until_asked(struct peer *p) {
     uint8_t payload[65536];
     unsigned got;
+    bool asked = false;
     if (has_adapter(p))
         return is_told(p, "postcopy");
-    do
+    do {
         got = answer(p, payload);
-    while (got && got != 3 && got != 4);
+        asked |= got == 3 || got == 4;
+    } while (got && (!asked || p->pinged));
     return got != 0;
 }
 
