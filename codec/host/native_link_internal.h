@@ -239,7 +239,6 @@ bool link_made_when_sent(uint32_t type);
 /* With mutex. It is the next to send. */
 void link_insert_before(struct vms_native_link *link, struct link_channel *channel,
                         struct link_frame *at, struct link_frame *frame);
-/* The session is cut or back: tells the owner. */
 /* Without mutex: tells the user, by config.changed, of every cut and every resumption, in their
  * order: of an earlier one first, whoever was to tell it and has not got so far. A destination is
  * not told of a cut behind a frame that came after it (HND-1: the cut would undo START). */

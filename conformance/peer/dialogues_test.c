@@ -145,17 +145,12 @@ static void wait_listening(const struct stage *s, pid_t pid) {
     }
 }
 
-static bool has_ended(pid_t pid) {
-    siginfo_t info = {0};
-    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid;
-}
-
 /* In postcopy a source waits for its operator, whatever its peer has said. */
 static void settle_pause(const struct stage *s, pid_t subject) {
     static const char *const orders[] = {"{\"order\": \"resolve\", \"as\": \"theirs\"}",
                                          "{\"order\": \"give-up\"}"};
     const char *control = s->control + strlen("unix:");
-    for (bool paused = false; !paused && !has_ended(subject); (void)usleep(5000)) {
+    for (bool paused = false; !paused && live_runs(subject); (void)usleep(5000)) {
         json_t *answer = source_order(control, "{\"order\": \"status\"}");
         paused = strcmp(text(answer, "state"), "PAUSED") == 0;
         json_decref(answer);
