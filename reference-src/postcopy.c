@@ -16,7 +16,7 @@ static bool is_stopped(struct src_session *s, uint64_t *bandwidth) {
     return stopped;
 }
 
-/* Requested pages are never held back; the others keep to the limit, until `at`. */
+/* [SRC-10] Requested pages are never held back, nor the end; the others keep to the limit. */
 static void pace(struct src_session *s, uint64_t bandwidth, uint64_t sent, uint64_t *at) {
     uint64_t now = src_now_ns();
     if (!bandwidth)
@@ -26,7 +26,7 @@ static void pace(struct src_session *s, uint64_t bandwidth, uint64_t sent, uint6
         return;
     struct timespec t = {(time_t)(*at / 1000000000), (long)(*at % 1000000000)};
     pthread_mutex_lock(&s->lock);
-    while (!s->stop_sender && !s->closing && src_now_ns() < *at && !src_ram_waits(&s->devices[0]))
+    while (!s->stop_sender && !s->closing && src_now_ns() < *at && src_ram_can_wait(&s->devices[0]))
         if (pthread_cond_timedwait(&s->changed, &s->lock, &t) != 0)
             break;
     pthread_mutex_unlock(&s->lock);
@@ -67,6 +67,9 @@ static void *serve_thread(void *ctx) {
     }
     if (server->code != VMS_OK)
         src_ram_halt(&s->devices[0], true);
+    pthread_mutex_lock(&s->lock); /* who keeps to the limit has nothing left to send */
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
@@ -80,7 +83,7 @@ static enum vms_code push(struct src_session *s, struct vms_error *err) {
         code = s->options.preempt ? src_ram_send_others(&s->devices[0], &s->wire, &sent, err)
                                   : src_ram_send_next(&s->devices[0], &s->wire, &sent, err);
         note_served(s, &sent);
-        if (sent.more && !sent.urgent) /* the end is not held back */
+        if (!sent.urgent)
             pace(s, bandwidth, sent.bytes, &at);
     }
     return code;

@@ -347,12 +347,12 @@ void src_ram_request(struct src_device *device, uint32_t block, uint64_t offset,
     pthread_mutex_unlock(&d->lock);
 }
 
-bool src_ram_waits(struct src_device *device) {
+bool src_ram_can_wait(struct src_device *device) {
     struct src_ram_device *d = device->ctx;
     pthread_mutex_lock(&d->lock);
-    bool waits = d->count > 0;
+    bool can = !d->halted && d->ram->dirty > 0 && d->count == 0;
     pthread_mutex_unlock(&d->lock);
-    return waits;
+    return can;
 }
 
 void src_ram_forget(struct src_device *device, bool forgetting) {

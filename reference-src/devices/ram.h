@@ -50,8 +50,11 @@ void src_ram_halt(struct src_device *device, bool halted);
  * being forgotten.
  */
 void src_ram_request(struct src_device *device, uint32_t block, uint64_t offset, uint64_t length);
-/** Whether somebody waits for pages. */
-bool src_ram_waits(struct src_device *device);
+/**
+ * Whether pages are left and nobody waits for one: only then may a limit of bandwidth hold back who
+ * sends.
+ */
+bool src_ram_can_wait(struct src_device *device);
 /** A connection is lost: forgets what was asked for (the destination asks again). */
 void src_ram_forget(struct src_device *device, bool forgetting);
 /** [REC-6] False: the bitmap's length does not fit. */
