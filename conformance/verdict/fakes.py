@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def skip(name: str, why: str) -> str:
     return f"ok - {name}  # SKIP {why}"
 
 
+def has_ended(pid_file: Path) -> bool:
+    """Whether that process ends, in time enough for any machine; a zombie has."""
+    stat = Path("/proc", pid_file.read_text().strip(), "stat")
+    for _ in range(1200):
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] in "ZX":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 class Tree(unittest.TestCase):
     """Holds the script under test by a link, so that it finds the fakes beside it."""
 
@@ -41,7 +55,7 @@ class Tree(unittest.TestCase):
     def setUp(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="verdict."))
         self.addCleanup(shutil.rmtree, self.root)
-        for real in (self.script, "tap.sh"):
+        for real in (self.script, "tap.sh", "limited.sh"):
             link = self.root / "conformance" / real
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(CONFORMANCE / real)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from fakes import Tree, not_ok, ok, skip, tap
+from fakes import Tree, has_ended, not_ok, ok, skip, tap
 
 # What run-tests runs beside the programs, once more: none may be forgotten.
 SCRIPTS = (
@@ -27,6 +27,12 @@ done
 call=$(wc -l <"$CALLS")
 """
 SYNTHESIS = 'echo "[====] Synthesis: Tested: 1 | Passing: 1 | Failing: 0 | Crashing: 0 "\n'
+# These hang: for timeout, which runs them, its time is over when its clock rings. It has to sleep by then.
+TIME_IS_OVER = "until grep -q 'State:.S' /proc/$PPID/status; do sleep 0.01; done; kill -ALRM $PPID; "
+HANGS = f"echo 'the 17th of 40'; {TIME_IS_OVER} exec sleep 600"
+# One whose child does not end when it is asked to, and one that does not either; its grace is over, too.
+HEEDS = f"(trap '' TERM; exec sleep 600) & echo $! >child; {TIME_IS_OVER} exec sleep 600"
+STUBBORN = f"trap '' TERM; sleep 600 & echo $! >child; {TIME_IS_OVER} sleep 1; {TIME_IS_OVER} exec sleep 600"
 NOT_QEMU, QEMU = "core", "live"  # a program of ours alone, and one that meets real QEMUs
 
 
@@ -117,10 +123,29 @@ class RunTests(Tree):
         self.judged(1, 1)
         self.assertIn("1 of 3 results", self.said)
 
-    def test_a_hang_ends_and_counts(self) -> None:
+    def test_a_hang_ends(self) -> None:
         self.program(NOT_QEMU, "exec sleep 600")  # longer than anybody waits
-        self.judged(0, 1, TEST_TIMEOUT="1")
-        self.assertIn("timed out", self.said)
+        self.judge(TEST_TIMEOUT="1")  # for all: what else is killed depends on the machine
+        self.assertRegex(self.said, "core .* 1 failed .*timed out after 1 s; it said nothing\n")
+
+    def test_a_hang_counts_and_tells_its_last_words(self) -> None:
+        self.program(NOT_QEMU, HANGS)
+        self.result("other", 0, ok("a::x"))
+        self.judged(1, 1)
+        self.assertRegex(self.said, "core .* timed out after 900 s; it last said: the 17th of 40\n")
+
+    def test_a_hang_takes_along_what_it_began(self) -> None:
+        for leader in (HEEDS, STUBBORN):
+            with self.subTest(leader):
+                self.program(NOT_QEMU, leader)
+                self.judged(0, 1)
+                self.assertIn("timed out after 900 s", self.said)
+                self.assertTrue(has_ended(self.root / "child"))
+
+    def test_who_is_killed_may_have_hung(self) -> None:
+        self.program(NOT_QEMU, "kill -KILL $$")
+        self.judged(0, 1)
+        self.assertIn("killed, or timed out after 900 s", self.said)
 
     def test_no_programs(self) -> None:
         self.judged(0, 1)
@@ -216,6 +241,30 @@ class RunTests(Tree):
         self.write(SCRIPTS[0], "kill -KILL $$")
         self.judge()
         self.must(len(SCRIPTS), 1)
+        self.assertRegex(self.said, f"failed: .*{SCRIPTS[0]}: killed, or timed out after 900 s; it said nothing\n")
+
+    def test_a_hung_script_is_named(self) -> None:
+        self.result(NOT_QEMU, 0, ok("a::x"))
+        for path in SCRIPTS:
+            with self.subTest(path):
+                self.write(path, HANGS)
+                self.judge()
+                self.must(len(SCRIPTS), 1)
+                why = f"{path}: timed out after 900 s; it last said: the 17th of 40\n"
+                self.assertRegex(self.said, f"failed: .*{why}")
+                self.write(path, "echo 'ok - fake'")
+
+    def test_a_hung_script_takes_along_what_it_began(self) -> None:
+        self.result(NOT_QEMU, 0, ok("a::x"))
+        self.write(SCRIPTS[0], HEEDS)
+        self.judge()
+        self.must(len(SCRIPTS), 1)
+        self.assertTrue(has_ended(self.root / "child"))
+
+    def test_a_hung_script_ends(self) -> None:
+        self.write(SCRIPTS[0], "exec sleep 600")
+        self.judge(TEST_TIMEOUT="1")
+        self.assertRegex(self.said, f"failed: .*{SCRIPTS[0]}: timed out after 1 s; it said nothing\n")
 
     def test_a_skipped_script(self) -> None:
         self.result(NOT_QEMU, 0, ok("a::x"))

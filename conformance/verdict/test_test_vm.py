@@ -148,6 +148,12 @@ class TestVm(Tree):
         self.write("conformance/test-vm/fetch", "exit 77")
         self.absent("skipped: test-vm: there is no kernel")
 
+    def test_a_kernel_that_does_not_come(self) -> None:
+        self.write("conformance/test-vm/fetch", "echo 'asks a mirror' >&2; exec sleep 600")
+        self.machine("a", results(0, ok("a::x")))
+        self.judged(0, 1, boots=0, FETCH_TIMEOUT="1")
+        self.assertIn("asks a mirror\ntest-vm: fetch timed out after 1 s", self.said)
+
     def test_a_kernel_that_cannot_be_made(self) -> None:
         self.write("conformance/test-vm/fetch", "exit 1")
         self.machine("a", results(0, ok("a::x")))
