@@ -12,7 +12,7 @@ static const uint8_t END[] = {3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x10, 0x7e, 0,
 
 static bool has(const struct test_peer *p, const void *bytes, size_t len) {
     for (size_t i = 0; i < p->count; i++)
-        if (memmem(p->channels[i].bytes, p->channels[i].len, bytes, len))
+        if (p->channels[i].len && memmem(p->channels[i].bytes, p->channels[i].len, bytes, len))
             return true;
     return false;
 }
