@@ -8,27 +8,45 @@
  * stands behind a channel that is full [MIG-23] [PRE-5].
  */
 
-static bool is_stopped(struct src_session *s, uint64_t *bandwidth) {
+enum {
+    SHORT_NS = 1000000, /* a rest that is not worth while */
+};
+
+/* What the limit of bandwidth has not let through yet. */
+struct debt {
+    double bytes;
+    uint64_t since; /* ns */
+};
+
+static bool is_stopped(struct src_session *s) {
     pthread_mutex_lock(&s->lock);
     bool stopped = s->stop_sender || s->closing;
-    *bandwidth = s->postcopy_bandwidth;
     pthread_mutex_unlock(&s->lock);
     return stopped;
 }
 
-/* [SRC-10] Requested pages are never held back, nor the end; the others keep to the limit. */
-static void pace(struct src_session *s, uint64_t bandwidth, uint64_t sent, uint64_t *at) {
+/* With the lock. When the debt is paid, ns, at the limit of now: an operator may have changed it.
+ */
+static uint64_t pay(struct src_session *s, struct debt *d) {
     uint64_t now = src_now_ns();
-    if (!bandwidth)
-        return;
-    *at = (*at > now ? *at : now) + sent * 1000000000 / bandwidth;
-    if (*at <= now + 1000000)
-        return;
-    struct timespec t = {(time_t)(*at / 1000000000), (long)(*at % 1000000000)};
+    double per_ns = (double)s->postcopy_bandwidth / 1e9;
+    double paid = (double)(now - d->since) * per_ns;
+    d->bytes = s->postcopy_bandwidth && paid < d->bytes ? d->bytes - paid : 0;
+    d->since = now;
+    return d->bytes > 0 ? now + (uint64_t)(d->bytes / per_ns) : now;
+}
+
+/* [SRC-10] Requested pages are never held back, nor the end; the others keep to the limit. */
+static void pace(struct src_session *s, struct debt *d, uint64_t sent) {
+    uint64_t at;
     pthread_mutex_lock(&s->lock);
-    while (!s->stop_sender && !s->closing && src_now_ns() < *at && src_ram_can_wait(&s->devices[0]))
-        if (pthread_cond_timedwait(&s->changed, &s->lock, &t) != 0)
-            break;
+    (void)pay(s, d);
+    d->bytes += (double)sent;
+    while (!s->stop_sender && !s->closing && (at = pay(s, d)) > d->since + SHORT_NS &&
+           src_ram_can_wait(&s->devices[0])) {
+        struct timespec t = {(time_t)(at / 1000000000), (long)(at % 1000000000)};
+        (void)pthread_cond_timedwait(&s->changed, &s->lock, &t);
+    }
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -77,14 +95,14 @@ static void *serve_thread(void *ctx) {
 
 static enum vms_code push(struct src_session *s, struct vms_error *err) {
     struct src_ram_sent sent = {.more = true};
-    uint64_t bandwidth, at = 0;
+    struct debt debt = {.bytes = 0};
     enum vms_code code = VMS_OK;
-    while (sent.more && code == VMS_OK && !is_stopped(s, &bandwidth)) {
+    while (sent.more && code == VMS_OK && !is_stopped(s)) {
         code = s->options.preempt ? src_ram_send_others(&s->devices[0], &s->wire, &sent, err)
                                   : src_ram_send_next(&s->devices[0], &s->wire, &sent, err);
         note_served(s, &sent);
         if (!sent.urgent)
-            pace(s, bandwidth, sent.bytes, &at);
+            pace(s, &debt, sent.bytes);
     }
     return code;
 }
@@ -107,9 +125,8 @@ static enum vms_code push_and_serve(struct src_session *s, struct vms_error *err
 static void *sender_thread(void *ctx) {
     struct src_session *s = ctx;
     struct vms_error err = {0};
-    uint64_t bandwidth;
     enum vms_code code = s->options.preempt ? push_and_serve(s, &err) : push(s, &err);
-    if (is_stopped(s, &bandwidth))
+    if (is_stopped(s))
         return NULL;
     if (code == VMS_OK)
         code = s->wire.ops->flush(s->wire.ctx, &err);

@@ -87,3 +87,20 @@ Test(postcopy, end_after_the_preempt_channel, .timeout = 300) {
         ask(&r, page, 1);
     end_comes(&r);
 }
+
+/* A limit that is given up ends the rest that it made. */
+Test(postcopy, limit_is_lifted, .timeout = 300) {
+    static struct run r;
+    begin_and_rest(&r, false);
+    cr_expect(order_ok(&r, "{\"order\": \"set\", \"postcopy_bandwidth\": 0}"));
+    end_comes(&r);
+}
+
+/* At four bytes a second the rest of 64 KiB is 4 hours yet, at 64 MB a second it is nothing. */
+Test(postcopy, limit_is_raised, .timeout = 300) {
+    static struct run r;
+    begin_and_rest(&r, false);
+    cr_expect(order_ok(&r, "{\"order\": \"set\", \"postcopy_bandwidth\": 4}"));
+    cr_expect(order_ok(&r, "{\"order\": \"set\", \"postcopy_bandwidth\": 64000000}"));
+    end_comes(&r);
+}
