@@ -159,10 +159,13 @@ bool link_wants_farewell(const struct vms_native_link *l) {
     return l->config.handover && l->session.agreement.features & VMS_FEATURE_RESUME;
 }
 
-/* The destination's good end: all has come, all of ours has arrived, and the source has gone. */
-static bool is_goodbye(const struct vms_native_link *l) {
+/*
+ * The destination's good end: all has come, all of ours has arrived, and the source has gone; but
+ * nobody goes in the middle of a frame.
+ */
+static bool is_goodbye(const struct vms_native_link *l, bool torn) {
     return l->closing ||
-           ((l->settled || !l->config.handover) && has_all(l) && !ours_unacknowledged(l) &&
+           (!torn && (l->settled || !l->config.handover) && has_all(l) && !ours_unacknowledged(l) &&
             (l->farewell_heard || !link_wants_farewell(l)));
 }
 
@@ -210,7 +213,7 @@ void link_lost(struct vms_native_link *l, struct link_conn *conn, bool main_read
     bool stale = l->failed || l->over || (conn && l->channels[conn->channel].conn != conn);
     if (!stale && l->aborting)
         link_drop_conns(l);
-    else if (!stale && is_goodbye(l))
+    else if (!stale && is_goodbye(l, main_read && conn && conn->torn))
         say_goodbye(l);
     else if (!stale)
         tell = lose(l, why);

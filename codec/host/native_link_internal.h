@@ -58,6 +58,7 @@ struct link_conn {
     struct link_conn *next_dead;
     uint16_t channel;
     bool settled; /* hellos are through */
+    bool torn;    /* main: it has ended inside a frame. The reader's */
     bool direct;  /* bulk has gone around the buffer: little is read ahead */
     struct vms_sealer sealer;
     struct vms_opener opener;

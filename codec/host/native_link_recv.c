@@ -157,9 +157,14 @@ static bool is_complete(struct vms_native_link *l, uint16_t channel) {
     return complete;
 }
 
+/* The connection ended inside a frame. */
+static bool has_begun_another(struct link_conn *c) {
+    return vms_intake_finish(c->intake, &c->event) != VMS_NATIVE_STEP_END;
+}
+
 /* [SES-29] Octets of a frame that END does not list. */
-static bool has_begun_another(struct link_conn *c, struct vms_error *why) {
-    if (vms_intake_finish(c->intake, &c->event) == VMS_NATIVE_STEP_END)
+static bool goes_on(struct link_conn *c, struct vms_error *why) {
+    if (!has_begun_another(c))
         return false;
     (void)vms_error_set(why, VMS_E_SESSION_END, "channel %u goes on", c->channel);
     return true;
@@ -190,10 +195,11 @@ static bool step(struct vms_native_link *l, struct link_conn *c,
     *code = VMS_OK;
     if (got == LINK_READ_CUT) {
         if (is_complete(l, c->channel)) {
-            if (still_used(l, c) && has_begun_another(c, &why))
+            if (still_used(l, c) && goes_on(c, &why))
                 *code = give_up(l, &why, err);
             return true;
         }
+        c->torn = c->channel == 0 && has_begun_another(c);
         link_lost(l, c, c->channel == 0, &why);
         return false;
     }

@@ -494,6 +494,34 @@ Test(native_link, no_resume, .timeout = 60) {
     free_pair(&p);
 }
 
+/* Everything was said, the answer was heard, and the source goes with these last octets. */
+static enum vms_code go_with(const char *octets) {
+    struct pair p;
+    struct vms_native_link_event ev;
+    struct vms_error err;
+    struct vms_native_out out = {.frame.header.type = VMS_NATIVE_NOT_STARTED};
+    make(&p, NULL, VMS_SUITE_NONE);
+    p.destination.resume_ms = 0;
+    p.source.handover = p.destination.handover = true;
+    open_pair(&p);
+    cr_assert_eq(vms_native_link_send_end(p.s, &err), VMS_OK, "%s", err.message);
+    cr_assert_eq(vms_native_link_receive(p.d, 0, &ev, &err), VMS_OK, "%s", err.message);
+    cr_assert_eq(vms_native_link_send(p.d, 0, &out, &err), VMS_OK, "%s", err.message);
+    cr_assert_eq(vms_native_link_receive(p.s, 0, &ev, &err), VMS_OK, "%s", err.message);
+    struct vms_channel *io = p.s->channels[0].conn->io;
+    cr_assert_eq(vms_channel_write_all(io, vms_str(octets), &err), VMS_OK);
+    (void)vms_channel_shutdown(io, VMS_SHUT_BOTH, &err);
+    enum vms_code code = vms_native_link_receive(p.d, 0, &ev, &err);
+    free_pair(&p);
+    return code;
+}
+
+/* [SES-3] [HND-14] Nobody says goodbye in the middle of a frame: who was cut off there may ask. */
+Test(native_link, torn_behind_the_end, .timeout = 60) {
+    cr_expect_eq(go_with(""), VMS_OK);
+    cr_expect_eq(go_with("VMS"), VMS_E_PEER_CLOSED);
+}
+
 /* ---- behind END: [SES-29] ---- */
 
 /* Two frames on channel 1; END lists `listed` of them, and is there before they are read. */
