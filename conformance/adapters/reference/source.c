@@ -117,8 +117,9 @@ static void give_up(struct reference *r, const char *control) {
     if (!wait_state(r, control, "PAUSED"))
         return;
     (void)order(control, "{\"order\": \"resolve\", \"as\": \"theirs\"}");
-    if (!order(control, "{\"order\": \"give-up\"}"))
-        kit_say(&r->kit, "it does not take the order to give up");
+    /* [MOD-9] for want of memory it may not have taken it: an operator says it once more */
+    while (!order(control, "{\"order\": \"give-up\"}") && goes_on(r))
+        cert_nap();
 }
 
 /* The rig brings back a connection that it has cut, and no other. */
