@@ -19,6 +19,7 @@ WAITS = ["--timeout", "1"]  # native: a refused hello costs a connection, not th
 SOON = ["--recover-timeout", "1"]  # who has refused behind READY answers inquiries for so long
 ASKED = ["--recover-timeout", "60"]  # until it was asked
 SLOW = ["--bandwidth", "128K", "--downtime-ms", "60000", "--limit-s", "6"]  # time to be asked to wait
+NOT_STARTED = 20  # its type
 PSK = "vm-a:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
 
 
@@ -264,8 +265,8 @@ DESTINATION = {
                "SESSION_DEVICE"),
         native("SES-28", "GRANT for a device that is not there", "end", "before", "grant:9:1",
                "SESSION_DEVICE"),
-        native("SES-29", "END with a frame fewer of a data channel than came", "end", "instead", "end:2",
-               "SESSION_END"),
+        native("SES-29", "END with a frame fewer of a data channel than came", "end", "instead", "acked+end:2",
+               "SESSION_END", resume=True),
         native("NAT-23", "HELLO twice", "hello", "twice", "", "NATIVE_ORDER"),
         native("NAT-42", "RESUME where it is not in force: this connection goes on", "end", "before", "own-resume:7",
                says="SESSION_UNEXPECTED"),
@@ -363,7 +364,8 @@ MORE_DESTINATION = {
         native("HND-11", "asked by one that lost its journal: RUNNING is said again", "ack", "instead", "inquire",
                clauses=["HND-14"], resume=True, wire={"frames": {"RUNNING": 2}}),
         native("HND-10", "asked by one that lost its journal: NOT_STARTED is said again", "commit", "instead",
-               "commit:9+inquire", "*", clauses=["HND-11", "HND-14"], options=ASKED),
+               f"commit:9+hear:{NOT_STARTED}+inquire", "*", clauses=["HND-11", "HND-14"], options=ASKED,
+               wire={"frames": {"NOT_STARTED": 2}}),
         native("RSM-9", "RESUME that wants a frame which was acknowledged", "start", "before",
                "hear+ack+ping+hear:10+own-resume:2", "RESUME_LOST", says="RESUME_LOST", resume=True),
     ],

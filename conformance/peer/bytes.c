@@ -232,8 +232,9 @@ static void return_path(struct peer *p, uint32_t n) {
 }
 
 static void ping(struct peer *p, uint32_t n) {
-    p->pinged |= UINT64_C(1) << (n % 64);
     uint8_t value[4];
+    p->pings[n % PEER_PINGS]++;
+    p->open++;
     be(value, n, 4);
     command(p, VMS_CMD_PING, value, 4);
 }

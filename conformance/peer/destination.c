@@ -17,6 +17,7 @@ struct hearing {
     struct peer *p;
     struct vms_qevm_decoder *decoder;
     bool lost;        /* recovery: the first connection has been cut */
+    bool whole;       /* the stream has come to its end */
     unsigned bitmaps; /* that were asked for */
 };
 
@@ -57,7 +58,8 @@ static void on_page(struct peer *p, uint64_t offset) {
         p->asked = 0;
         say(p, "ask-all");
     } else if (++p->others > PEER_AHEAD) {
-        peer_fail(p, "page %u was asked for, and %u others came", p->asked - 1, p->others);
+        peer_finds(p, "SRC-10", "page %u was asked for, and %u others came", p->asked - 1,
+                   p->others);
         p->cut = true;
     }
 }
@@ -74,7 +76,7 @@ static void on_recovery(struct hearing *h, const char *name) {
     } else {
         p->cut = poll(&f, 1, 1000) != 0;
         if (p->cut)
-            peer_fail(p, "the source went on before it had all bitmaps");
+            peer_finds(p, "REC-5", "the source went on before it had all bitmaps");
         say(p, "empty-bitmap:1");
     }
 }
@@ -90,6 +92,7 @@ static void on_record(struct hearing *h, const struct vms_record *r) {
         on_recovery(h, name);
     bool here = !p->deviated && strcmp(name, p->at) == 0;
     const char *reply = reply_to(p, name);
+    h->whole |= reply && strcmp(reply, "shut:0") == 0;
     p->deviated |= here;
     if (here && (strcmp(p->deviation, "before") == 0 || strcmp(p->deviation, "instead") == 0))
         say(p, p->with);
@@ -118,6 +121,10 @@ static bool hear(struct hearing *h) {
             n > 0 ? vms_qevm_decode(h->decoder, &input, &e) : vms_qevm_finish(h->decoder, &e);
         if (step == VMS_STEP_NEED && n > 0 && vms_qevm_tail_fits(h->decoder))
             step = vms_qevm_finish(h->decoder, &e);
+        if (step == VMS_STEP_ERROR && n > 0)
+            peer_finds(h->p, e.error->clause, "the stream: %s at octet %llu: %s",
+                       vms_code_name(e.error->code), (unsigned long long)e.error->offset,
+                       e.error->message);
         if (step == VMS_STEP_RECORD)
             on_record(h, &e.record);
         else if (step != VMS_STEP_BULK)
@@ -139,7 +146,7 @@ static void hear_recovery(struct hearing *h, struct vms_qevm_config config) {
     void *mem;
     (void)shutdown(h->p->fd, SHUT_RDWR);
     if (!peer_accept(h->p)) {
-        peer_fail(h->p, "the source did not come again");
+        peer_gone(h->p, "the source did not come again");
         return;
     }
     config.kind = VMS_QEVM_RECOVERY;
@@ -167,8 +174,8 @@ enum kit_exit peer_destination(struct peer *p) {
         ;
     if (h.lost)
         hear_recovery(&h, config);
-    if (*p->at && !p->deviated)
-        peer_fail(p, "%s never came", p->at);
+    if (peer_wants_success(p) && p->asked)
+        peer_misses(p, "SRC-10", "page %u was asked for, and never came", p->asked - 1);
     if (strcmp(p->script, "precopy") != 0) /* since POSTCOPY_RUN, whatever came behind it */
         (void)json_object_set_new(p->kit.end, "running", json_true());
     uint8_t rest;
@@ -178,7 +185,5 @@ enum kit_exit peer_destination(struct peer *p) {
     peer_hang_up(p);
     free(mem);
     vms_vmdesc_free(vmdesc);
-    if (*p->failed)
-        return kit_end(&p->kit, "refused", "%s", p->failed);
-    return kit_end(&p->kit, *p->at ? "refused" : "completed", "the script is at its end");
+    return peer_end(p, h.whole, h.whole ? "the stream is whole" : "the stream has no end");
 }

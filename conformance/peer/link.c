@@ -4,22 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-void peer_fail(struct peer *p, const char *fmt, ...) {
-    va_list args;
-    if (*p->failed)
-        return;
-    va_start(args, fmt);
-    (void)vsnprintf(p->failed, sizeof p->failed, fmt, args);
-    va_end(args);
-    kit_say(&p->kit, "%s", p->failed);
-}
 
 static struct sockaddr_un address(const struct peer *p) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -39,7 +28,7 @@ bool peer_connect(struct peer *p) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && keep(p, fd))
         return true;
-    peer_fail(p, "connect %s: %s", p->path, strerror(errno));
+    peer_gone(p, "connect %s: %s", p->path, strerror(errno));
     return false;
 }
 
@@ -62,12 +51,18 @@ bool peer_accept(struct peer *p) {
     return wait_for(p, p->listener) && keep(p, accept4(p->listener, NULL, NULL, SOCK_CLOEXEC));
 }
 
-/* A peer that has gone refuses what is sent: the script goes on to see what it said. */
+/*
+ * A peer that has gone refuses what is sent: the script goes on to see what it said. Before the
+ * step that the case is about it had no reason to go.
+ */
 void peer_send(struct peer *p) {
     for (size_t at = 0; at < p->len && !p->stalled && !p->cut;) {
         ssize_t n = send(p->fd, p->out + at, p->len - at, MSG_NOSIGNAL);
-        if (n <= 0)
+        if (n <= 0) {
+            if (!p->deviated)
+                peer_gone(p, "what is sent is refused: %s", strerror(errno));
             break;
+        }
         at += (size_t)n;
     }
     p->len = 0;

@@ -159,10 +159,22 @@ static bool fill(struct native *n) {
     }
 }
 
+static void on_ack(struct native *n, const struct vms_native_ack *ack) {
+    for (uint32_t i = 0; i < ack->position_count; i++)
+        if (ack->positions[i].channel == 1)
+            n->acked = ack->positions[i].next;
+}
+
 static void remember(struct native *n, const struct vms_native_frame *f) {
     n->type = f->unknown ? 0 : f->header.type;
     switch (n->type) {
     case VMS_NATIVE_PING: n->value = f->u.value; break;
+    case VMS_NATIVE_PONG: /* [SES-25] */
+        if (f->u.value != NATIVE_PING_VALUE)
+            peer_finds(n->p, "SES-25", "a PONG of %llu, which no PING had",
+                       (unsigned long long)f->u.value);
+        break;
+    case VMS_NATIVE_ACK: on_ack(n, &f->u.ack); break;
     case VMS_NATIVE_START:
     case VMS_NATIVE_COMMIT: n->generation = f->u.generation; break;
     case VMS_NATIVE_READY: n->said = f->u.ready.generation; break;
@@ -201,8 +213,8 @@ uint32_t native_hear(struct native *n) {
             return n->type ? n->type : UINT32_MAX;
         }
         if (step == VMS_NATIVE_STEP_ERROR) {
-            peer_fail(n->p, "the subject's octets: %s: %s", vms_code_name(e.error->code),
-                      e.error->message);
+            peer_finds(n->p, e.error->clause, "the subject's octets: %s: %s",
+                       vms_code_name(e.error->code), e.error->message);
             return 0;
         }
         if (step == VMS_NATIVE_STEP_NEED && !fill(n))

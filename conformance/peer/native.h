@@ -13,6 +13,10 @@
  * know).
  */
 
+enum {
+    NATIVE_PING_VALUE = 7, /* of every PING that a script says */
+};
+
 struct native_line { /* a connection, and the sealer of what is sent there */
     int fd;
     uint16_t channel;
@@ -37,6 +41,7 @@ struct native {
     /* what was heard last */
     uint32_t type;
     uint64_t value;      /* of PING */
+    uint64_t acked;      /* frames of channel 1 that an ACK has named */
     uint32_t device;     /* of REQUEST */
     uint64_t said;       /* generation of a frame of the hand-over, or REQUEST */
     char aborted[64];    /* code of an ABORT */

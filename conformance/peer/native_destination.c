@@ -53,16 +53,17 @@ enum kit_exit peer_native_destination(struct peer *p) {
     if (!native_open(&n, p, false) || !peer_accept(p))
         return KIT_LOCAL;
     n.main.fd = p->fd;
-    for (uint32_t type; !p->cut && !*p->failed && (type = native_hear(&n)) != 0;)
+    bool committed = false;
+    for (uint32_t type; !p->cut && !*p->failed && (type = native_hear(&n)) != 0;) {
+        committed |= type == VMS_NATIVE_COMMIT;
         if (type != VMS_NATIVE_ABORT)
             answer(&n, type);
-    if (*p->at && !p->deviated && !*p->failed)
-        peer_fail(p, "%s never came", p->at);
+    }
     peer_hang_up(p);
     native_close(&n);
     if (*n.aborted)
         json_object_set_new(p->kit.end, "code", json_string(n.aborted));
-    if (*p->failed)
-        return kit_end(&p->kit, "refused", "%s", p->failed);
-    return kit_end(&p->kit, *p->at ? "refused" : "completed", "the script is at its end");
+    if (*n.aborted)
+        return peer_end(p, false, n.aborted);
+    return peer_end(p, committed, committed ? "the guest was handed over" : "no COMMIT came");
 }

@@ -97,7 +97,7 @@ void native_hello(struct native *n, unsigned variant) {
         h->form = VMS_FORM_INQUIRY;
     if (variant == RESUMING || json_is_true(json_object_get(n->p->kit.body, "resume"))) {
         h->features |= VMS_FEATURE_RESUME;
-        h->replay_bytes = 1 << 20;
+        h->replay_bytes = 1 << 16;
     }
     native_send(n, &n->main, &f, vms_slice(NULL, 0));
 }
@@ -210,7 +210,7 @@ void native_inquire(struct native *n) {
         (void)poll(NULL, 0, pause);
     }
     if (type != VMS_NATIVE_RUNNING && type != VMS_NATIVE_NOT_STARTED)
-        peer_fail(n->p, "an inquiry was not answered");
+        peer_misses(n->p, "HND-14", "an inquiry was not answered");
 }
 
 /* ---- the peer's ---- */

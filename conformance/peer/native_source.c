@@ -19,12 +19,10 @@ static void wait_for(struct native *n, const char *name) {
     do
         type = native_hear(n);
     while (type && type != VMS_NATIVE_ABORT && strcmp(vms_native_type_name(type), name) != 0);
-    if (!type || type == VMS_NATIVE_ABORT) {
-        kit_say(&n->p->kit, "no %s came", name);
-        n->p->cut = true;
-    } else if (type == VMS_NATIVE_HELLO) {
+    if (!type || type == VMS_NATIVE_ABORT)
+        peer_gone(n->p, "no %s came", name);
+    else if (type == VMS_NATIVE_HELLO)
         (void)native_set_keys(n);
-    }
 }
 
 static void take(struct native *n, const char *step) {
@@ -53,16 +51,29 @@ static void deviate(struct native *n, const char *step) {
 static void follow(struct native *n) {
     struct peer *p = n->p;
     for (const char *const *step = STEPS; *step && !*p->failed; step++)
-        if (!p->deviated && strcmp(*step, p->at) == 0)
+        if (!p->deviated && !p->cut && strcmp(*step, p->at) == 0)
             deviate(n, *step);
         else
             take(n, *step);
-    if (*p->at && !p->deviated && !*p->failed)
-        peer_fail(p, "the script has no step %s", p->at);
+}
+
+/* What it says of itself must be what it told its peer. */
+static void judge(struct native *n, bool ran) {
+    struct peer *p = n->p;
+    const char *says = cert_str(p->kit.body, "says");
+    bool wanted = peer_wants_success(p);
+    if (*says && strcmp(says, n->aborted) != 0)
+        peer_misses(p, "SES-23", "ABORT says \"%s\", not %s", n->aborted, says);
+    if (ran && !wanted)
+        peer_finds(p, "", "RUNNING was said");
+    if (!ran && wanted)
+        peer_misses(p, "", "no RUNNING came");
 }
 
 enum kit_exit peer_native_source(struct peer *p) {
     static struct native n;
+    if (*p->at && !peer_has_step(STEPS, p->at))
+        return KIT_USAGE;
     if (!native_open(&n, p, true) || !peer_connect(p))
         return KIT_LOCAL;
     n.main.fd = p->fd;
@@ -76,13 +87,7 @@ enum kit_exit peer_native_source(struct peer *p) {
     native_close(&n);
     if (*n.aborted)
         json_object_set_new(p->kit.end, "code", json_string(n.aborted));
-    if (*p->failed)
-        return kit_end(&p->kit, "refused", "%s", p->failed);
-    const char *says = cert_str(p->kit.body, "says");
-    if (*says && strcmp(says, n.aborted) != 0) { /* [SES-23] */
-        kit_say(&p->kit, "ABORT says \"%s\", not %s", n.aborted, says);
-        return KIT_LOCAL;
-    }
+    judge(&n, ran);
     kit_mark(&p->kit, ran ? "handed" : "kept");
-    return kit_end(&p->kit, ran ? "completed" : "refused", "%s", *n.aborted ? n.aborted : "");
+    return peer_end(p, ran, n.aborted);
 }

@@ -87,7 +87,7 @@ static void ack(struct native *n, struct said s) { /* :CHANNEL:NEXT; without: al
 
 static void ping(struct native *n,
                  struct said s) { /* what was said before is known when PONG comes */
-    struct vms_native_frame f = {.header.type = VMS_NATIVE_PING, .u.value = 7};
+    struct vms_native_frame f = {.header.type = VMS_NATIVE_PING, .u.value = NATIVE_PING_VALUE};
     (void)s;
     native_send(n, &n->main, &f, NONE);
 }
@@ -178,7 +178,17 @@ static void hear(struct native *n, struct said s) { /* :TYPE, whatever comes bef
         type = native_hear(n);
     while (type && s.a != UINT64_MAX && type != s.a);
     if (!type)
-        peer_fail(n->p, "what must be heard does not come");
+        peer_misses(n->p, "", "what must be heard does not come");
+}
+
+/* [RSM-5] All of the data channel has come: it is more than a quarter of REPLAY_BYTES. */
+static void acked(struct native *n, struct said s) {
+    (void)s;
+    while (n->acked < n->data.sealer.link.sequence)
+        if (!native_hear(n)) {
+            peer_misses(n->p, "RSM-5", "the data channel's frames are not acknowledged");
+            return;
+        }
 }
 
 /* Pages of content; :FIRST:COUNT of the block, or of block 9 when count is 0 */
@@ -238,6 +248,7 @@ static const struct {
     {"own-resume", own_resume},
     {"inquire", inquire},
     {"hear", hear},
+    {"acked", acked},
     {"pages", pages},
     {"main-pages", main_pages},
     {"page-request", page_request},

@@ -42,13 +42,25 @@ static const struct {
       "~",      "@preempt",   "bare-page:6", "/",           "@main",      "<shut"}},
 };
 
-/* [RP-10] A PONG has the value of a PING, and each has one. */
-static void take_pong(struct peer *p, const uint8_t payload[4]) {
-    bool small = !payload[0] && !payload[1] && !payload[2] && payload[3] < 64;
-    uint64_t bit = small ? UINT64_C(1) << payload[3] : 0;
-    if (!(p->pinged & bit))
-        peer_fail(p, "a PONG of a value that no PING had");
-    p->pinged &= ~bit;
+static uint32_t number(const uint8_t payload[4]) {
+    return (uint32_t)payload[0] << 24 | (uint32_t)payload[1] << 16 | (uint32_t)payload[2] << 8 |
+           payload[3];
+}
+
+/* [DST-7] A PONG has the value of a PING; in what order they come is nobody's business (RP-10). */
+static void take_pong(struct peer *p, uint32_t value) {
+    if (value >= PEER_PINGS || !p->pings[value]) {
+        peer_finds(p, "DST-7", "a PONG of %u, which no PING had", value);
+        return;
+    }
+    p->pings[value]--;
+    p->open--;
+}
+
+/* The connection on which they were said is over. */
+static void forget_pings(struct peer *p) {
+    memset(p->pings, 0, sizeof p->pings);
+    p->open = 0;
 }
 
 /* The next message; its type, 0: the connection ended. */
@@ -62,10 +74,12 @@ static unsigned answer(struct peer *p, uint8_t *payload) {
         return 0;
     kit_say(&p->kit, "answer %u, %zu octets", type, len);
     if (type == 2 && len == 4)
-        take_pong(p, payload);
+        take_pong(p, number(payload));
+    if (type == 6 && (len != 4 || number(payload) != 1))
+        peer_finds(p, "REC-4", "RESUME_ACK has another value than 1");
     if (type == 1 && len == 4) {
         p->shut_seen = true;
-        p->shut = payload[3];
+        p->shut = number(payload);
     }
     return type;
 }
@@ -102,7 +116,7 @@ static bool until_asked(struct peer *p) {
     do {
         got = answer(p, payload);
         asked |= got == 3 || got == 4;
-    } while (got && (!asked || p->pinged));
+    } while (got && (!asked || p->open));
     return got != 0;
 }
 
@@ -116,7 +130,7 @@ static bool until_asked_again(struct peer *p) {
         got = answer(p, payload);
     while (got && got != 3 && got != 4);
     if (got == 4)
-        peer_fail(p, "the first request of a connection names no block");
+        peer_finds(p, "REC-4", "the first request behind RESUME names no block");
     return got == 3;
 }
 
@@ -132,7 +146,8 @@ static void wait_for(struct peer *p, const char *what) {
     if (strcmp(what, "end") == 0) {
         while (peer_read(p, &(uint8_t){0}, 1))
             ;
-        p->kept = kit_left(&p->kit, 600000) <= 1;
+        if (kit_left(&p->kit, 600000) <= 1)
+            peer_finds(p, "", "the connection was kept");
     }
     if (strcmp(what, "pong") == 0)
         got = until(p, 2, 1);
@@ -146,10 +161,8 @@ static void wait_for(struct peer *p, const char *what) {
         got = take_bitmap(p);
     else if (strcmp(what, "resume-ack") == 0)
         got = until(p, 6, 1);
-    if (!got) {
-        kit_say(&p->kit, "no %s came", what);
-        p->cut = true; /* the subject has gone: what is left is not sent */
-    }
+    if (!got)
+        peer_gone(p, "no %s came", what);
 }
 
 static bool is_before(const struct peer *p, int major) {
@@ -159,9 +172,11 @@ static bool is_before(const struct peer *p, int major) {
 
 /* Again, when somebody listens again. */
 static bool open_another(struct peer *p) {
-    if (p->count && strcmp(p->script, "recovery") == 0 && has_adapter(p) &&
-        !is_told(p, "recovering"))
-        return false;
+    if (p->count && strcmp(p->script, "recovery") == 0) {
+        forget_pings(p);
+        if (has_adapter(p) && !is_told(p, "recovering"))
+            return false;
+    }
     return peer_connect(p);
 }
 
@@ -223,6 +238,33 @@ static void hear_the_end(struct peer *p) {
         ;
 }
 
+/*
+ * [RP-12] SHUT is said, and tells the truth. Where a refusal was due, 0 may be true: then it is the
+ * case's own rule that was broken.
+ */
+static bool judge_shut(struct peer *p) {
+    bool taken = p->shut_seen && p->shut == 0, wanted = peer_wants_success(p);
+    if (taken && !wanted)
+        peer_finds(p, "", "SHUT(0) says that the guest was taken over");
+    if (taken && p->open)
+        peer_finds(p, "DST-7", "%u PINGs had no PONG", p->open);
+    if (p->shut_seen && p->shut && wanted)
+        peer_finds(p, "RP-12", "SHUT(%u) gives the guest back", p->shut);
+    if (!p->shut_seen && wanted)
+        peer_misses(p, "RP-12", "no SHUT came");
+    return taken;
+}
+
+/* Of a script that hears none it is enough that all could be said. */
+static enum kit_exit end(struct peer *p, bool hears) {
+    char text[64] = "no SHUT came";
+    bool done = hears ? judge_shut(p) : peer_wants_success(p) && !p->cut;
+    if (p->shut_seen)
+        (void)snprintf(text, sizeof text, "the destination said SHUT(%u)", p->shut);
+    kit_mark(&p->kit, done ? "handed" : "kept");
+    return peer_end(p, done, text);
+}
+
 enum kit_exit peer_source(struct peer *p) {
     const char *const *steps = NULL;
     for (size_t i = 0; i < sizeof SCRIPTS / sizeof *SCRIPTS; i++)
@@ -233,23 +275,17 @@ enum kit_exit peer_source(struct peer *p) {
     bool early = strcmp(p->script, "preempt") == 0 && is_before(p, 8); /* its channel comes first */
     if (is_too_new(p, p->at) || early)
         return KIT_UNSUPPORTED;
+    if (*p->at && !peer_has_step(steps, p->at))
+        return KIT_USAGE;
+    bool hears = peer_has_step(steps, "<shut");
     kit_mark(&p->kit, "ready");
     for (; *steps && !*p->failed; steps++)
-        if (!p->deviated && strcmp(*steps, p->at) == 0)
+        if (!p->deviated && !p->cut && strcmp(*steps, p->at) == 0)
             deviate(p, *steps);
         else if (!is_too_new(p, *steps))
             take(p, *steps);
-    if (*p->at && !p->deviated && !*p->failed)
-        peer_fail(p, "the script has no step %s", p->at);
     if (!*p->failed && strcmp(p->script, "octets") != 0)
         hear_the_end(p);
     peer_hang_up(p);
-    if (*p->failed)
-        return kit_end(&p->kit, "refused", "%s", p->failed);
-    if (p->kept)
-        return KIT_LOCAL;
-    bool good = p->shut_seen && p->shut == 0;
-    kit_mark(&p->kit, good ? "handed" : "kept");
-    return kit_end(&p->kit, good ? "completed" : "refused",
-                   p->shut_seen ? "the destination said SHUT(%u)" : "no SHUT came", p->shut);
+    return end(p, hears);
 }

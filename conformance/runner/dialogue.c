@@ -27,4 +27,7 @@ void cert_run_dialogue(struct cert_rig *r) {
     (void)cert_mkdir(other->folder);
     (void)snprintf(other->process.name, sizeof other->process.name, "script");
     cert_run_pair(r);
+    /* who refuses what was never said has not been tried */
+    if (cert_result_verdict(r->result) == CERT_PASS && r->tap && vms_tap_count(r->tap) == 0)
+        cert_break(r, "nothing was on the wire, whatever %s says", subject.process.name);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "conformance/adapters/kit/kit.h"
 #include "conformance/runner/case.h"
 #include "conformance/runner/rig.h"
 
@@ -7,7 +8,7 @@
 
 /* What the ends of the processes say: first whether there is anything to judge at all. */
 
-/* A script says only whether it could play: what the subject makes of it is what counts. */
+/* Whether a script could be played to its end says nothing: the case may want a refusal. */
 static bool is_script(const struct cert_end *e) {
     return strcmp(cert_str(e->implementation, "implementation"), "script") == 0;
 }
@@ -79,6 +80,22 @@ static bool one_died(struct cert_rig *r) {
         found = true;
     }
     return found;
+}
+
+/*
+ * What the script found, apart from what the case expects: the subject broke a rule. It sees
+ * success as well as the subject does; not to have seen it is a find, but for a script that was
+ * still waiting.
+ */
+static void expect_script(struct cert_rig *r, const struct cert_end *e, const struct cert_end *s) {
+    bool done = strcmp(cert_expected_outcome(r), "completed") == 0;
+    int status = cert_exit(&e->process);
+    if (status == KIT_BROKEN)
+        cert_break(r, "%s: [%s] %s", e->process.name, cert_str(e->said, "clause"), last_words(e));
+    else if (done && status != KIT_DONE && cert_exit(&s->process) == KIT_DONE)
+        cert_result_is(r->result, CERT_TIMEOUT,
+                       "%s had not come to its end, and %s says it has: %s", e->process.name,
+                       s->process.name, last_words(e));
 }
 
 static void expect_exit(struct cert_rig *r, const struct cert_end *e, bool done) {
@@ -155,7 +172,11 @@ bool cert_judge_processes(struct cert_rig *r) {
 bool cert_judge_ends(struct cert_rig *r) {
     bool whole = cert_judge_processes(r);
     enum cert_verdict v = cert_result_verdict(r->result);
+    bool more = whole || v == CERT_FAIL || v == CERT_TIMEOUT; /* what else is broken is told, too */
+    for (int i = 0; i < 2 && more; i++)
+        if (is_script(&r->ends[i]))
+            expect_script(r, &r->ends[i], &r->ends[!i]);
     if (whole)
         expect_outcome(r);
-    return whole || v == CERT_FAIL || v == CERT_TIMEOUT; /* what else is broken is told, too */
+    return more;
 }

@@ -12,6 +12,7 @@ enum kit_exit {
     KIT_REFUSED = 1,
     KIT_USAGE = 2,
     KIT_LOCAL = 3,
+    KIT_BROKEN = 4, /* of the scripted peer: the subject broke a rule; end.json says which */
     KIT_UNSUPPORTED = 127,
 };
 
