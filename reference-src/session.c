@@ -217,6 +217,8 @@ static void settle(struct src_session *s, struct src_item *item) {
         s->options.downtime_ms = x->downtime_ms;
     src_engine_limits(s->engine, s->options.bandwidth, s->options.switchover_bandwidth,
                       s->options.downtime_ms * 1000000);
+    if (s->deadline_ns[SRC_TIMER_TICK]) /* what the old limit wanted to be waited for */
+        s->deadline_ns[SRC_TIMER_TICK] = src_now_ns();
 }
 
 static void take(struct src_session *s, struct src_item *item) {

@@ -266,6 +266,24 @@ Test(session, pause_before_switchover, .timeout = 300) {
     }
 }
 
+/* [ENG-19] At a byte a second what is behind the first turn comes tomorrow, unless somebody lifts
+ * the limit. */
+Test(session, limit_is_lifted, .timeout = 300) {
+    static struct run r;
+    prepare(&r);
+    r.options.bandwidth = 1;
+    begin(&r);
+    test_say(&r.peer, 0, PONG, sizeof PONG);
+    (void)test_wait(&r.peer, 0, 1 << 19);
+    for (int i = 0; i < 20; i++) /* so that the turn is over */
+        cr_expect(order_ok(&r, "{\"order\": \"set\", \"downtime_ms\": 100}"));
+    cr_expect(is_in(&r, "PRECOPY"));
+    cr_expect(order_ok(&r, "{\"order\": \"set\", \"bandwidth\": 0}"));
+    wait_for_end(&r);
+    test_say(&r.peer, 0, SHUT_0, sizeof SHUT_0);
+    finish(&r, SRC_COMPLETED, SRC_OWNER_THEIRS);
+}
+
 /* ---- postcopy ---- */
 
 static void into_pause(struct run *r, uint64_t settle_ms) {

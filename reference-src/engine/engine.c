@@ -283,8 +283,10 @@ void src_engine_limits(struct src_engine *e, uint64_t max_bandwidth, uint64_t sw
     e->config.max_bandwidth = max_bandwidth;
     e->config.switchover_bandwidth = switchover_bandwidth;
     e->config.downtime_ns = downtime_ns;
+    if (e->bandwidth.limit == max_bandwidth)
+        return;
     e->bandwidth.limit = max_bandwidth;
-    e->bandwidth.tokens = 0;
+    e->bandwidth.tokens = 0; /* the old one's debt is forgiven */
     e->bandwidth.filled = e->now_ns;
 }
 

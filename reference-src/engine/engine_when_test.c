@@ -254,6 +254,20 @@ Test(source_engine_when, looks_seldom_when_nothing_is_to_be_sent) {
     }
 }
 
+/* [ENG-23] The order is given because the limit lets too little through. */
+Test(source_engine_when, postcopy_does_not_wait_for_the_limit) {
+    struct src_config c = config(true);
+    c.max_bandwidth = 1;
+    begin(&c);
+    both_pending(1 << 30, 0);
+    cr_assert(has(SRC_DO_ARM) && !has(SRC_DO_SAVE));
+    (void)tell(SRC_EV_START_POSTCOPY, 0);
+    cr_assert(has(SRC_DO_QUERY));
+    both_pending(1 << 30, 0);
+    both_pending(1 << 30, 0);
+    cr_assert_eq(e.state, SRC_STOPPING);
+}
+
 /* [ENG-22] */
 Test(source_engine_when, has_a_time_limit) {
     struct src_config c = config(true);

@@ -41,6 +41,8 @@ enum vms_code src_start_postcopy(struct src_engine *e, const struct src_event *e
     if (!e->config.postcopy)
         return vms_error_set(err, VMS_E_SRC_ORDER, "postcopy was not allowed at setup");
     e->postcopy_wanted = true;
+    if (e->step == SRC_STEP_WAIT)
+        src_iterate(e);
     return VMS_OK;
 }
 
