@@ -8,10 +8,12 @@ The scripts and their steps are those of conformance/peer; `generate` makes JSON
 ON = ["--recover-timeout", "1", "--touch", "1"]  # postcopy: memory is read, a cut is soon given up
 
 
-def row(clause, title, script, at, do, with_="", code="", clauses=(), options=(), level="MUST", wire=None):
-    """wire: what the tap must have seen."""
+def row(clause, title, script, at, do, with_="", code="", clauses=(), options=(), level="MUST", wire=None,
+        says=""):
+    """wire: what the tap must have seen. says: what the script must have heard."""
     return {"wire": wire or {}, "clause": clause, "title": title, "script": script, "at": at, "do": do, "with": with_,
-            "code": code, "clauses": list(clauses), "options": list(options), "level": level}
+            "code": code, "clauses": list(clauses), "options": list(options), "level": level,
+            "says": says}
 
 
 HELD = ["--pause-before-switchover"]  # it does not come to its end meanwhile
@@ -90,6 +92,8 @@ DESTINATION = {
             "odd-capability", "CONFIG_CAPABILITY"),
         row("CFG-7", "mapped-ram is on here and not there", "precopy", "", "", "",
             "CONFIG_CAPABILITY", options=["--capabilities", "mapped-ram"]),
+        row("DST-8", "who refuses says so: SHUT(1)", "precopy", "start", "instead", "start:5", "SECTION_VERSION",
+            clauses=["RP-12"], says="SHUT(1)"),
         row("HOST-4", "cut behind the header", "precopy", "header", "cut", "", "TRUNCATED"),
         row("HOST-5", "silence behind the header", "precopy", "header", "stall", "", "TIMEOUT",
             options=["--timeout", "1"]),

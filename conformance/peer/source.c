@@ -240,7 +240,7 @@ static void hear_the_end(struct peer *p) {
 
 /*
  * [RP-12] SHUT is said, and tells the truth. Where a refusal was due, 0 may be true: then it is the
- * case's own rule that was broken.
+ * case's own rule that was broken. That a refusal is said, too, one case wants for all.
  */
 static bool judge_shut(struct peer *p) {
     bool taken = p->shut_seen && p->shut == 0, wanted = peer_wants_success(p);
@@ -250,7 +250,7 @@ static bool judge_shut(struct peer *p) {
         peer_finds(p, "DST-7", "%u PINGs had no PONG", p->open);
     if (p->shut_seen && p->shut && wanted)
         peer_finds(p, "RP-12", "SHUT(%u) gives the guest back", p->shut);
-    if (!p->shut_seen && wanted)
+    if (!p->shut_seen && (wanted || *cert_str(p->kit.body, "says")))
         peer_misses(p, "RP-12", "no SHUT came");
     return taken;
 }
