@@ -217,7 +217,7 @@ static void settle(struct src_session *s, struct src_item *item) {
         s->options.downtime_ms = x->downtime_ms;
     src_engine_limits(s->engine, s->options.bandwidth, s->options.switchover_bandwidth,
                       s->options.downtime_ms * 1000000);
-    if (s->deadline_ns[SRC_TIMER_TICK]) /* what the old limit wanted to be waited for */
+    if (s->deadline_ns[SRC_TIMER_TICK]) /* [ENG-19] it was for the old limit */
         s->deadline_ns[SRC_TIMER_TICK] = src_now_ns();
 }
 

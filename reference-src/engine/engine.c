@@ -286,7 +286,7 @@ void src_engine_limits(struct src_engine *e, uint64_t max_bandwidth, uint64_t sw
     if (e->bandwidth.limit == max_bandwidth)
         return;
     e->bandwidth.limit = max_bandwidth;
-    e->bandwidth.tokens = 0; /* the old one's debt is forgiven */
+    e->bandwidth.tokens = 0; /* [ENG-19] the old one's debt is forgiven */
     e->bandwidth.filled = e->now_ns;
 }
 

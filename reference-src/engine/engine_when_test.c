@@ -254,6 +254,21 @@ Test(source_engine_when, looks_seldom_when_nothing_is_to_be_sent) {
     }
 }
 
+/* [ENG-19] A limit that is changed counts at once; another order forgives nothing. */
+Test(source_engine_when, only_a_new_limit_forgives_the_debt) {
+    struct src_config c = config(true);
+    c.max_bandwidth = 1000;
+    begin(&c);
+    src_bandwidth_sent(&e.bandwidth, now, 5000, 5000);
+    uint64_t owed = src_bandwidth_delay(&e.bandwidth, now);
+    src_engine_limits(&e, 1000, 7, 9);
+    cr_assert_eq(src_bandwidth_delay(&e.bandwidth, now), owed);
+    src_engine_limits(&e, 2000, 7, 9);
+    cr_assert_lt(src_bandwidth_delay(&e.bandwidth, now), owed / 1000);
+    src_engine_limits(&e, 0, 7, 9);
+    cr_assert_eq(src_bandwidth_delay(&e.bandwidth, now), 0);
+}
+
 /* [ENG-23] The order is given because the limit lets too little through. */
 Test(source_engine_when, postcopy_does_not_wait_for_the_limit) {
     struct src_config c = config(true);
