@@ -85,8 +85,8 @@ static void ack(struct native *n, struct said s) { /* :CHANNEL:NEXT; without: al
     native_send(n, &n->main, &f, NONE);
 }
 
-static void ping(struct native *n,
-                 struct said s) { /* what was said before is known when PONG comes */
+/* What was said before is known when PONG comes. */
+static void ping(struct native *n, struct said s) {
     struct vms_native_frame f = {.header.type = VMS_NATIVE_PING, .u.value = NATIVE_PING_VALUE};
     (void)s;
     native_send(n, &n->main, &f, NONE);
