@@ -3,7 +3,7 @@
 
 /*
  * A program makes its back end once; the readers and writers of a harness would make one in each
- * exec, and the making asks and tests the processor (once.c). Linked with --wrap they share one.
+ * exec, and the making tests the processor. Linked with --wrap they share one.
  */
 struct vms_backend *__real_vms_backend_new(const char *name, struct vms_error *err);
 struct vms_backend *__wrap_vms_backend_new(const char *name, struct vms_error *err);

@@ -11,9 +11,8 @@ FUZZ_NAMES := null qevm_main qevm_recovery qevm_return qevm_multifd qevm_preempt
 FUZZ_ENGINE :=
 # What each is linked with: replay.c, or the mutator (libFuzzer asks for it, AFL++ loads its own).
 FUZZ_MUTATOR_SRC := $(filter-out %_test.c %/engine.c,$(wildcard fuzz/mutator/*.c))
-FUZZ_COMMON := fuzz/qevm.c fuzz/native.c fuzz/nocrypto.c fuzz/seen.c fuzz/begin.c fuzz/once.c \
+FUZZ_COMMON := fuzz/qevm.c fuzz/native.c fuzz/nocrypto.c fuzz/seen.c fuzz/begin.c \
 	$(if $(FUZZ_ENGINE),$(if $(filter clang%,$(CC)),$(FUZZ_MUTATOR_SRC) fuzz/mutator/engine.c),fuzz/replay.c)
-FUZZ_ONCE := -Wl,--wrap=vms_page_ops_avx2,--wrap=vms_crc32c_x86 # see once.c
 FUZZ_BACKEND := -Wl,--wrap=vms_backend_new,--wrap=vms_backend_free # see backend.c
 FUZZ_PROGRAMS := $(addprefix $(BUILD)/fuzz/,$(FUZZ_NAMES))
 ifneq ($(filter clang%,$(CC)),)
@@ -31,7 +30,7 @@ endif
 define fuzz_program
 $(BUILD)/fuzz/$(1): $(BUILD)/obj/fuzz/$(1).o $$(call objs,$$(FUZZ_COMMON)) $(2) $$(LIBVMDESC) \
 		$$(LIBZSTD) $$(LIBVMSTREAM)
-	$$(call link,$$(FUZZ_ONCE) $$(if $$(findstring backend.o,$$^),$$(FUZZ_BACKEND)) $$(HOST_LIBS) $$(FUZZ_ENGINE))
+	$$(call link,$$(if $$(findstring backend.o,$$^),$$(FUZZ_BACKEND)) $$(HOST_LIBS) $$(FUZZ_ENGINE))
 endef
 FUZZ_LIBS_source_engine := $(LIBSRCENGINE)
 FUZZ_LIBS_destination_engine := $(LIBDSTENGINE)
