@@ -57,11 +57,38 @@ uint32_t vms_crc32c(uint32_t crc, const uint8_t *ptr, size_t len) {
     return ~crc;
 }
 
-vms_crc32c_fn *vms_crc32c_fastest(void) {
-#if defined(__x86_64__)
-    vms_crc32c_fn *x86 = vms_crc32c_x86();
-    if (x86)
-        return x86;
-#endif
-    return vms_crc32c;
+enum {
+    CHUNK = 16384, /* bytes copied at a time before they are summed, while the cache holds them */
+};
+
+uint32_t vms_crc32c_copy_by(uint32_t (*sum)(uint32_t, const uint8_t *, size_t), uint32_t crc,
+                            uint8_t *out, const uint8_t *in, size_t len) {
+    for (size_t done = 0, n; done < len; done += n) {
+        n = len - done < CHUNK ? len - done : CHUNK;
+        memcpy(out + done, in + done, n);
+        crc = sum(crc, out + done, n);
+    }
+    return crc;
+}
+
+static uint32_t copy(uint32_t crc, uint8_t *out, const uint8_t *in, size_t len) {
+    return vms_crc32c_copy_by(vms_crc32c, crc, out, in, len);
+}
+
+/* The slowest first. */
+const struct vms_crc32c_ops *vms_crc32c_ops_at(size_t index) {
+    static const struct vms_crc32c_ops tables = {"tables", vms_crc32c, copy};
+    const struct vms_crc32c_ops *all[] = {&tables, vms_crc32c_sse42(), vms_crc32c_avx2(),
+                                          vms_crc32c_avx512()};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] && index-- == 0)
+            return all[i];
+    return NULL;
+}
+
+const struct vms_crc32c_ops *vms_crc32c_ops(void) {
+    const struct vms_crc32c_ops *best = vms_crc32c_ops_at(0), *next;
+    for (size_t i = 1; (next = vms_crc32c_ops_at(i)); i++)
+        best = next;
+    return best;
 }

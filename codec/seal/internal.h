@@ -62,10 +62,14 @@ bool vms_seal_frame_key(const struct vms_crypto_ops *crypto, const uint8_t maste
 /* The back end's algorithm; false for NONE and unknown suites. */
 bool vms_suite_algorithm(unsigned suite, enum vms_aead_algorithm *out);
 
-#if defined(__x86_64__)
-/* NULL when the processor lacks SSE 4.2 or PCLMULQDQ. */
-vms_crc32c_fn *vms_crc32c_x86(void);
-#endif
+/* Each NULL when the processor lacks what it takes. */
+const struct vms_crc32c_ops *vms_crc32c_sse42(void);
+const struct vms_crc32c_ops *vms_crc32c_avx2(void);   /* and VPCLMULQDQ */
+const struct vms_crc32c_ops *vms_crc32c_avx512(void); /* and VPCLMULQDQ */
+uint32_t vms_crc32c_by_instruction(uint32_t crc, const uint8_t *ptr, size_t len); /* of SSE 4.2 */
+/* vms_crc32c_ops.copy for those who sum only. */
+uint32_t vms_crc32c_copy_by(uint32_t (*sum)(uint32_t, const uint8_t *, size_t), uint32_t crc,
+                            uint8_t *out, const uint8_t *in, size_t len);
 
 /* ---- links ---- */
 void vms_link_init(struct vms_seal_link *link, const struct vms_crypto_ops *crypto,

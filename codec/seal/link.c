@@ -15,7 +15,7 @@ void vms_link_init(struct vms_seal_link *link, const struct vms_crypto_ops *cryp
     struct vms_limits most = vms_limits_default();
     *link = (struct vms_seal_link){
         .crypto = crypto,
-        .crc32c = vms_crc32c_fastest(),
+        .crc32c = vms_crc32c_ops(),
         .use = use,
         .direction = direction,
         .channel = channel,
@@ -187,7 +187,7 @@ enum vms_code vms_link_start(struct vms_seal_link *link,
     link->bytes += vms_frame_bytes(header);
     link->state = VMS_LINK_FRAME;
     if (!link->key) {
-        link->crc = link->crc32c(0, head.ptr, head.len);
+        link->crc = link->crc32c->sum(0, head.ptr, head.len);
         return VMS_OK;
     }
     make_nonce(link, nonce);
@@ -199,13 +199,17 @@ enum vms_code vms_link_start(struct vms_seal_link *link,
 static bool authenticate(struct vms_seal_link *link, const uint8_t *ptr, size_t len) {
     if (link->key)
         return link->crypto->aead_data(link->key, ptr, NULL, len);
-    link->crc = link->crc32c(link->crc, ptr, len);
+    link->crc = link->crc32c->sum(link->crc, ptr, len);
     return true;
 }
 
 /* [SEAL-22] What is authenticated is what is private: the copy when sealing, the original when
  * opening. */
 static bool copy_plain(struct vms_seal_link *link, struct vms_seal_piece piece) {
+    if (!link->key && link->use == VMS_AEAD_SEAL) {
+        link->crc = link->crc32c->copy(link->crc, piece.out, piece.in, piece.len);
+        return true;
+    }
     for (size_t done = 0; done < piece.len; done += CHUNK) {
         size_t n = piece.len - done < CHUNK ? piece.len - done : CHUNK;
         memcpy(piece.out + done, piece.in + done, n);

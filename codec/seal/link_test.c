@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "seal/link_test_util.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 static const enum vms_suite SUITES[] = {VMS_SUITE_NONE, VMS_SUITE_AES_256_GMAC,
                                         VMS_SUITE_AES_256_GCM, VMS_SUITE_CHACHA20_POLY1305};
 
@@ -102,6 +105,10 @@ static uint32_t racing_crc32c(uint32_t crc, const uint8_t *ptr, size_t len) {
     return vms_crc32c(crc, ptr, len);
 }
 
+static uint32_t racing_copy(uint32_t crc, uint8_t *out, const uint8_t *in, size_t len) {
+    return vms_crc32c_copy_by(racing_crc32c, crc, out, in, len);
+}
+
 static bool racing_data(struct vms_aead *key, const uint8_t *in, uint8_t *out, size_t len) {
     guest[sizeof guest - 1]++;
     guest[0]++;
@@ -111,6 +118,7 @@ static bool racing_data(struct vms_aead *key, const uint8_t *in, uint8_t *out, s
 /* [SEAL-22] a guest that writes while its memory is sealed: what is sent is what was sealed. */
 Test(seal_link, racing_guest) {
     static uint8_t sent[sizeof guest];
+    static const struct vms_crc32c_ops sums = {"racing", racing_crc32c, racing_copy};
     struct vms_crypto_ops racing = *crypto;
     racing.aead_data = racing_data;
     crypto = &racing;
@@ -118,7 +126,7 @@ Test(seal_link, racing_guest) {
         uint8_t header[VMS_FRAME_HEADER_BYTES], tag[VMS_TAG_BYTES];
         struct vms_seal_piece piece = {guest, sent, sizeof guest};
         fresh(suite);
-        s.link.crc32c = racing_crc32c;
+        s.link.crc32c = &sums;
         test_header(header, 33, 0, sizeof guest);
         cr_assert_eq(vms_sealer_seal(&s, header, &piece, 1, tag, &err), VMS_OK);
         piece.in = sent;
@@ -126,6 +134,35 @@ Test(seal_link, racing_guest) {
     }
     drop();
     crypto = test_crypto();
+}
+
+static void *write_on(void *stop) {
+    for (uint32_t at = 1; !atomic_load((_Atomic bool *)stop); at = at * 1664525u + 1013904223u)
+        ((volatile uint8_t *)guest)[(at >> 8) % sizeof guest]++;
+    return NULL;
+}
+
+/* [SEAL-22] the same by another thread, for each way to sum that copies: memory is read once. */
+Test(seal_link, guest_of_another_thread) {
+    static uint8_t sent[sizeof guest];
+    const struct vms_crc32c_ops *ops;
+    _Atomic bool stop = false;
+    pthread_t writer;
+    cr_assert_eq(pthread_create(&writer, NULL, write_on, &stop), 0);
+    for (size_t k = 0; (ops = vms_crc32c_ops_at(k)); k++)
+        for (int i = 0; i < 2000; i++) {
+            uint8_t header[VMS_FRAME_HEADER_BYTES], tag[VMS_TAG_BYTES];
+            struct vms_seal_piece piece = {guest, sent, sizeof guest};
+            fresh(VMS_SUITE_NONE);
+            s.link.crc32c = ops;
+            test_header(header, 33, 0, sizeof guest);
+            cr_assert_eq(vms_sealer_seal(&s, header, &piece, 1, tag, &err), VMS_OK);
+            piece.in = sent;
+            cr_assert_eq(vms_opener_open(&o, header, &piece, 1, tag, &err), VMS_OK, "%s",
+                         ops->name);
+        }
+    atomic_store(&stop, true);
+    (void)pthread_join(writer, NULL);
 }
 
 /* [SEAL-1] */

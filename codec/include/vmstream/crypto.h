@@ -86,13 +86,21 @@ struct vms_crypto_ops {
  */
 void vms_wipe(void *ptr, size_t len);
 
-/**
- * CRC-32C, Castagnoli (SEAL-2): carries crc, 0 at first, on over len bytes. Any cut gives the same.
- */
-typedef uint32_t vms_crc32c_fn(uint32_t crc, const uint8_t *ptr, size_t len);
-/** By tables, on any machine. */
-vms_crc32c_fn vms_crc32c;
+/** CRC-32C, Castagnoli (SEAL-2), by tables: carries crc, 0 at first, on over len bytes. Any cut
+ * gives the same. */
+uint32_t vms_crc32c(uint32_t crc, const uint8_t *ptr, size_t len);
+
+/** One way to compute CRC-32C. */
+struct vms_crc32c_ops {
+    const char *name;
+    uint32_t (*sum)(uint32_t crc, const uint8_t *ptr, size_t len);
+    /** Copies len bytes on the way, and is the sum of what then stands in out, even while somebody
+     * writes to what in points to (SEAL-22). The two do not overlap. */
+    uint32_t (*copy)(uint32_t crc, uint8_t *out, const uint8_t *in, size_t len);
+};
 /** The fastest that this processor has. Asks the processor, so call it once and keep the answer. */
-vms_crc32c_fn *vms_crc32c_fastest(void);
+const struct vms_crc32c_ops *vms_crc32c_ops(void);
+/** Each that this processor has, by number from 0; NULL behind the last. */
+const struct vms_crc32c_ops *vms_crc32c_ops_at(size_t index);
 
 #endif

@@ -97,7 +97,7 @@ enum vms_code vms_seal_master(const struct vms_crypto_ops *crypto, struct vms_sl
 struct vms_seal_link {
     const struct vms_crypto_ops *crypto;
     struct vms_aead *key; /* NULL with suite NONE */
-    vms_crc32c_fn *crc32c;
+    const struct vms_crc32c_ops *crc32c;
     enum vms_suite suite;
     enum vms_direction direction;
     uint16_t channel;
