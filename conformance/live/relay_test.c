@@ -68,6 +68,7 @@ RELAY(preempt, PREEMPT, PRE_SLOW)
 RELAY(preempt_at_once, PREEMPT, PRE_SLOW, .at_once = true)
 RELAY(preempt_at_once_no_resume, PREEMPT, PRE_SLOW, .at_once = true,
       .options = LIST("--resume-timeout", "0"))
+/* E-55: 2 to 9 % of these guests go on with an old page, relay or not. */
 RELAY(preempt_at_once_111, PREEMPT, PRE_SLOW, .at_once = true, .source = "11.1",
       .destination = "11.1")
 RELAY(preempt_at_once_to_111, PREEMPT, PRE_SLOW, .at_once = true, .destination = "11.1",
