@@ -80,7 +80,8 @@ int rig_image(struct rig *r, bool wanted);
 void rig_close(struct rig *r);
 /* The processors are for this process and its children first, where we may say so. */
 void rig_alone(bool alone);
-/* Right before what is measured begins: so long that those have all their turns. */
+/* Right before what is measured begins: so long that those have all their turns; then there is
+ * memory for buffers. */
 void rig_rest(void);
 /* The source that takes orders there is ready, and told to migrate. */
 int rig_begin(struct rig *r, const char *control, pid_t src);

@@ -25,6 +25,7 @@ enum {
     ENDS = 2,
     PERIOD_US = 1000000, /* of the scheduler, where the kernel does not say */
     SPARE_MIB = 2048,    /* for the programs themselves, and whatever else is on the machine */
+    BUFFERS = 256 << 20, /* bytes; more than programs and sockets take besides the guest */
 };
 
 /* ---- the image ---- */
@@ -162,10 +163,7 @@ void rig_memory_close(struct rig *r) {
  * (free page reporting, of 2 MiB at a time), is slow for whoever comes first: a tenfold of what is
  * measured here. So as much as the run will take is touched and given back just before it.
  */
-void rig_warm(const struct rig *r) {
-    if (r->pool)
-        return;
-    uint64_t bytes = (uint64_t)r->fresh * r->bytes + (UINT64_C(256) << 20);
+static void touch(uint64_t bytes) {
     uint8_t *all = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED)
         return;
@@ -173,6 +171,11 @@ void rig_warm(const struct rig *r) {
     for (uint64_t at = 0; at < bytes; at += IMAGE_PAGE)
         all[at] = 1;
     (void)munmap(all, bytes);
+}
+
+void rig_warm(const struct rig *r) {
+    if (!r->pool)
+        touch((uint64_t)r->fresh * r->bytes + BUFFERS);
 }
 
 /* ---- processors ---- */
@@ -200,11 +203,14 @@ static long period_us(void) {
 /*
  * Of every period the kernel keeps a part from those who are first in turn (sched_rt_runtime_us).
  * Who filled a guest's memory has used up most of the others' part, and would stand still for what
- * is kept, in the middle of the migration.
+ * is kept, in the middle of the migration. Meanwhile the host has taken memory back; that of the
+ * guest it cannot, but of what the programs and their sockets take.
  */
 void rig_rest(void) {
     long us = period_us();
     const struct timespec t = {us / 1000000, us % 1000000 * 1000};
-    if (sched_getscheduler(0) == SCHED_RR)
-        (void)nanosleep(&t, NULL);
+    if (sched_getscheduler(0) != SCHED_RR)
+        return;
+    (void)nanosleep(&t, NULL);
+    touch(BUFFERS);
 }
