@@ -14,7 +14,7 @@ enum {
 static void register_channel(struct dst_session *s, struct dst_channel *c) {
     pthread_mutex_lock(&s->lock);
     c->number = s->connections++;
-    c->generation = s->generation + s->broken; /* while one is awaited: of the one that comes */
+    c->generation = s->generation;
     s->channels[s->channel_count++] = c;
     if (!s->stats.times.connected)
         s->stats.times.connected = dst_now_ms();
@@ -72,11 +72,13 @@ static enum vms_code first_bytes(struct dst_channel *c, struct first_bytes *f,
 /*
  * [HOST-9] [REC-1] [DST-18] A recovery begins with a command. What begins with the top of a page's
  * offset, 0, while a connection is awaited is what the preempt channel of the old one had sent
- * last.
+ * last. What ended without an octet may be that of a recovery that was cut: it takes nobody's seat.
  */
 static enum arrival without_magic(const struct dst_channel *c, const struct first_bytes *f) {
     const struct dst_session *s = c->session;
-    bool record = f->n > 0 && f->bytes[0] != 0;
+    bool record = f->bytes[0] != 0;
+    if (f->n == 0)
+        return ARRIVAL_NONE;
     if (record && (s->broken || dst_engine_runs(s->engine.state)))
         return ARRIVAL_RECOVERY;
     if (s->broken || c->generation != s->generation)
@@ -143,15 +145,12 @@ static enum vms_code check_first(struct dst_channel *c, const struct first_bytes
                          vms_channel_name(c->io));
 }
 
-static void live(struct dst_channel *c, enum arrival kind, const struct first_bytes *f) {
+static void live(struct dst_channel *c, enum arrival kind) {
     struct vms_error ignored;
     switch (kind) {
     case ARRIVAL_MAIN: dst_main_channel(c); break;
     case ARRIVAL_MULTIFD: dst_multifd_channel(c); break;
-    case ARRIVAL_PREEMPT:
-        if (f->n > 0)
-            dst_preempt_channel(c);
-        break;
+    case ARRIVAL_PREEMPT: dst_preempt_channel(c); break;
     case ARRIVAL_RECOVERY:
         if (dst_recover(c))
             dst_main_channel(c);
@@ -212,7 +211,7 @@ static void *channel_thread(void *arg) {
     if (code != VMS_OK || why)
         turn_away(c, VMS_E_DST_CHANNELS, code == VMS_OK ? why : NULL, &err);
     else
-        live(c, kind, &f);
+        live(c, kind);
     pthread_mutex_lock(&c->session->lock);
     c->ended = true;
     pthread_cond_broadcast(&c->session->changed);

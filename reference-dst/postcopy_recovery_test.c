@@ -111,6 +111,67 @@ Test(postcopy, bad_recoveries_first) {
     EXPECT(&s, VMS_OK);
 }
 
+static bool is_there(struct scene *s, uint32_t number) {
+    bool found = false;
+    pthread_mutex_lock(&s->session->lock);
+    for (size_t i = 0; i < s->session->channel_count; i++)
+        found |= s->session->channels[i]->number == number && !s->session->channels[i]->ended;
+    pthread_mutex_unlock(&s->session->lock);
+    return found;
+}
+
+/* A connection that is the destination's number n, once it has taken it. */
+static int dial_nth(struct scene *s, uint32_t n) {
+    int fd = dial(s);
+    while (!is_there(s, n))
+        sched_yield();
+    return fd;
+}
+
+/*
+ * [DST-18] The preempt channel of a recovery that was cut arrives late, and ends behind the next
+ * one's beginning: that one's own preempt channel is no second one.
+ */
+static void with_a_stale_preempt_channel(bool before, bool with_a_page) {
+    struct scene s = {.options.recover_ms = -1};
+    int fd = begin_postcopy(&s), stale = -1;
+    until_running(&s);
+    (void)shutdown(fd, SHUT_WR);
+    until_broken(&s);
+    if (before)
+        stale = dial_nth(&s, 1);
+    fd = reconnect(&s);
+    (void)read_bitmap(fd);
+    resume(fd);
+    if (!before)
+        stale = dial_nth(&s, 2);
+    if (with_a_page)
+        page(5);
+    send_all(stale);
+    (void)close(stale);
+    while (is_there(&s, before ? 1 : 2))
+        sched_yield();
+    int preempt = dial(&s);
+    page(7);
+    send_all(preempt);
+    (void)shutdown(preempt, SHUT_WR);
+    pages(0, 1);
+    pages(4, 7);
+    pages(8, BLOCK_PAGES);
+    ram_end();
+    vms_write_u8(&w, 0);
+    send_all(fd);
+    expect_good_end(&s, fd);
+    cr_assert_eq(s.session->stats.cuts, 1);
+    EXPECT(&s, VMS_OK);
+}
+
+Test(postcopy, preempt_channel_of_a_recovery_that_was_cut) {
+    with_a_stale_preempt_channel(true, false);
+    with_a_stale_preempt_channel(true, true);
+    with_a_stale_preempt_channel(false, false);
+}
+
 /* [REC-8] END and then a cut; END comes once more, or not. */
 Test(postcopy, cut_behind_end) {
     for (int again = 0; again < 2; again++) {

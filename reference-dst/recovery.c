@@ -9,7 +9,7 @@ static bool is_current(const struct dst_channel *c) {
     return c->classified && c->kind != VMS_QEVM_MULTIFD && c->generation == c->session->generation;
 }
 
-/* Connections that have said nothing yet may be those of the recovery: they stay. Lock held. */
+/* Those that have said nothing yet may be of the recovery: they stay. Lock held. */
 static void drop_connection(struct dst_session *s) {
     struct vms_error ignored;
     for (size_t i = 0; i < s->channel_count; i++)
@@ -67,7 +67,10 @@ static bool old_ones_ended(const struct dst_session *s) {
     return true;
 }
 
-/* Connections that were accepted behind the recovery's are of its generation. Lock held. */
+/*
+ * [DST-18] A source makes its preempt channel behind its main connection (PRE): what was accepted
+ * before the recovery's is of one that was cut. Lock held.
+ */
 static void take_along(struct dst_channel *c) {
     struct dst_session *s = c->session;
     for (size_t i = 0; i < s->channel_count; i++)
