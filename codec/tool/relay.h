@@ -57,7 +57,7 @@ struct relay_lane {
     struct vms_channel *onward; /* QEVM on both sides: the other one */
     pthread_t thread, reverse;
     bool runs, reverse_runs;
-    bool open, over, reverse_over;         /* mutex */
+    bool open, over;                       /* mutex */
     _Atomic uint64_t bytes, reverse_bytes; /* of QEVM */
 };
 
@@ -80,7 +80,8 @@ struct relay {
     unsigned arriving;         /* accepted, and not yet connected at the other end */
     atomic_bool listen_coming; /* LISTEN is held back: what is silent is the preempt channel */
     unsigned recoveries;       /* recovery connections so far */
-    unsigned rp_ended;         /* return paths that are over, in their order */
+    unsigned rp_read;          /* destination: return paths that QEMU has ended */
+    unsigned rp_ended;         /* those whose end was passed on, in their order */
     bool linked, done;
     bool failed;
     struct vms_error error;

@@ -53,7 +53,6 @@ static void *reverse_main(void *arg) {
     if (code != VMS_OK)
         relay_fail(r, &err);
     pthread_mutex_lock(&r->mutex);
-    lane->reverse_over = true;
     r->rp_ended++;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->mutex);
@@ -151,11 +150,19 @@ void relay_attached(void *ctx, uint16_t channel, uint32_t kind) {
 
 /* ---- the run ---- */
 
-static bool lanes_over(struct relay *r) {
+/* [RLY-8] Both directions of every main connection must have ended when the session has. */
+static void check_ends(struct relay *r) {
+    struct vms_error err = {.clause = ""};
     pthread_mutex_lock(&r->mutex);
-    bool over = r->lanes[0].over && r->lanes[0].reverse_over;
+    bool over = r->lanes[0].over, back = r->rp_read == r->recoveries + 1;
     pthread_mutex_unlock(&r->mutex);
-    return over;
+    if (!over)
+        (void)vms_error_set(&err, VMS_E_SESSION_NO_END, NULL);
+    else if (!back)
+        (void)vms_error_set(&err, VMS_E_PEER_CLOSED,
+                            "the source's relay went before QEMU's return path ended (RLY-8)");
+    if (!over || !back)
+        relay_fail(r, &err);
 }
 
 void relay_run_destination(struct relay *r) {
@@ -172,10 +179,8 @@ void relay_run_destination(struct relay *r) {
     /* The main lane ends with the session. */
     (void)pthread_join(r->lanes[0].thread, NULL);
     r->lanes[0].runs = false;
-    if (!relay_failed(r) && !lanes_over(r)) {
-        (void)vms_error_set(&err, VMS_E_SESSION_NO_END, NULL);
-        relay_fail(r, &err);
-    }
+    if (!relay_failed(r))
+        check_ends(r);
     pthread_mutex_lock(&r->mutex);
     r->done = true;
     pthread_cond_broadcast(&r->changed);

@@ -181,7 +181,6 @@ static void rp_over(struct relay *r, struct relay_lane *lane) {
     struct vms_error ignored;
     (void)vms_channel_shutdown(lane->qemu, VMS_SHUT_WRITE, &ignored);
     pthread_mutex_lock(&r->mutex);
-    lane->reverse_over = true;
     r->rp_ended++;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->mutex);

@@ -255,6 +255,13 @@ static enum vms_code read_some(struct up *u, size_t *n) {
     return vms_channel_read(u->from, room, n, u->err);
 }
 
+/* [RLY-8] Before its LAST goes out: relay A may end the session as soon as it has that. */
+static void return_path_read(struct relay *r) {
+    pthread_mutex_lock(&r->mutex);
+    r->rp_read++;
+    pthread_mutex_unlock(&r->mutex);
+}
+
 /* The connection is over: was the stream, too? A postcopy that breaks off can be recovered. */
 static enum vms_code finish(struct up *u) {
     struct vms_event ev;
@@ -265,6 +272,8 @@ static enum vms_code finish(struct up *u) {
         *u->err = *ev.error;
         return u->err->code;
     }
+    if (u->kind == VMS_QEVM_RETURN_PATH)
+        return_path_read(r);
     return end(u);
 }
 
