@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/vdpa_test_util.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* The calls of the kernel, answered by a simulated device. */
 enum {
@@ -98,6 +102,29 @@ SIM_TEST(vdpa, suspend_and_resume) {
     device = vdpa_open("backend -suspend -resume", &fd);
     cr_expect_eq(vms_vdpa_suspend(device, &err), VMS_E_VDPA_DEVICE);
     cr_expect_eq(vms_vdpa_resume(device, &err), VMS_E_VDPA_DEVICE);
+    vms_vdpa_close(device);
+    vfio_clean();
+}
+
+/* As the kernel, the simulation has the file that it was given: what gets its number later is not
+ * read from. */
+SIM_TEST(vdpa, kick_whose_number_is_anothers) {
+    struct vms_error err = {.message = ""};
+    struct vms_vdpa_ring ring = {.size = 16, .desc = 4096, .avail = 8192, .used = 12288};
+    int fd, pipes[2], have = 0, kick = eventfd(0, EFD_NONBLOCK), same = dup(kick);
+    struct vms_vdpa *device = vdpa_open("", &fd);
+    vfio_good(vms_vdpa_accept(device, vms_vdpa_about(device)->features, &err), &err);
+    vfio_good(vms_vdpa_set_ring(device, 0, &ring, kick, -1, &err), &err);
+    vfio_good(vms_vdpa_enable(device, 0, true, &err), &err);
+    vfio_good(vms_vdpa_driver_ok(device, &err), &err);
+    cr_assert_eq(pipe(pipes), 0);
+    cr_assert_eq(write(pipes[1], "octets..", 8), 8);
+    cr_assert_eq(dup2(pipes[0], kick), kick);
+    cr_assert_eq(write(same, &(uint64_t){1}, 8), 8);
+    do
+        cr_assert_eq(ioctl(kick, FIONREAD, &have), 0);
+    while (have == 8 && poll(&(struct pollfd){same, POLLIN, 0}, 1, 1) == 1);
+    cr_expect_eq(have, 8);
     vms_vdpa_close(device);
     vfio_clean();
 }

@@ -3,6 +3,7 @@
 #include "conformance/vdpa-sim/sim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 enum {
     NAP = 200000, /* ns; shorter waits add up first */
     TEXT = 16384,
+    OLD = 64, /* descriptors that wait to be closed */
 };
 
 struct vdpa {
@@ -32,6 +34,10 @@ struct vdpa {
     struct vds_device *sim;
     struct vfs_log log;
     uint64_t debt;
+    int held[VDS_QUEUES_MAX][2]; /* ours, of the rings' kicks and calls */
+    int old[OLD]; /* of rings that have others now: the hardware may still be at them */
+    unsigned old_count;
+    pthread_cond_t closed;
 };
 
 static void nap(uint64_t ns) {
@@ -85,12 +91,20 @@ static void hear(struct vdpa *v, uint32_t queue, int kick) {
         (void)kernel(SYS_write, call, (long)&count, sizeof count, 0, 0);
 }
 
+/* With lock. */
+static void close_old(struct vdpa *v) {
+    while (v->old_count)
+        (void)kernel(SYS_close, v->old[--v->old_count], 0, 0, 0, 0);
+    (void)pthread_cond_broadcast(&v->closed);
+}
+
 static void *hardware(void *ctx) {
     struct vdpa *v = ctx;
     for (;;) {
         struct pollfd fds[VDS_QUEUES_MAX + 1] = {{.fd = v->wake[0], .events = POLLIN}};
         uint8_t drain[64];
         (void)pthread_mutex_lock(&v->lock);
+        close_old(v);
         uint32_t n = vds_queues(v->sim);
         bool over = v->over, runs = vds_runs(v->sim);
         for (uint32_t i = 0; i < n; i++) {
@@ -127,6 +141,50 @@ static void wake(struct vdpa *v) {
         (void)kernel(SYS_write, v->wake[1], (long)"", 1, 0, 0);
 }
 
+/* ---- descriptors ---- */
+
+/* With lock. Only the hardware closes what it may be reading. */
+static void let_go(struct vdpa *v, int fd) {
+    while (v->has_thread && v->old_count == OLD) {
+        wake(v);
+        (void)pthread_cond_wait(&v->closed, &v->lock);
+    }
+    if (v->has_thread && fd >= 0)
+        v->old[v->old_count++] = fd;
+    else if (fd >= 0)
+        (void)kernel(SYS_close, fd, 0, 0, 0, 0);
+}
+
+/* With lock. */
+static void follow(struct vdpa *v, int *held, int now) {
+    if (*held != now)
+        let_go(v, *held);
+    *held = now;
+}
+
+/* With lock. What the rings have now; a reset takes them all. */
+static void follow_rings(struct vdpa *v) {
+    for (uint32_t i = 0; i < VDS_QUEUES_MAX; i++) {
+        follow(v, &v->held[i][0], vds_ring(v->sim, i)->kick);
+        follow(v, &v->held[i][1], vds_ring(v->sim, i)->call);
+    }
+}
+
+/* With lock. A kernel refers to the file that it is given, whatever the program closes behind the
+ * call, and whatever gets its number then. */
+static int give_descriptor(struct vdpa *v, unsigned long request,
+                           const struct vhost_vring_file *arg, uint64_t *busy) {
+    struct vhost_vring_file own = *arg;
+    if (own.fd >= 0)
+        own.fd = (int)kernel(SYS_fcntl, own.fd, F_DUPFD_CLOEXEC, 0, 0, 0);
+    if (own.fd < -1)
+        return own.fd;
+    int result = vds_ioctl(v->sim, now_ns(), request, &own, busy);
+    if (result != 0)
+        let_go(v, own.fd);
+    return result;
+}
+
 /* ---- calls ---- */
 
 static void leave(struct vdpa *v, uint64_t busy) {
@@ -152,7 +210,10 @@ static int vdpa_ioctl(struct object *object, unsigned long request, void *arg) {
     struct vdpa *v = (struct vdpa *)object;
     uint64_t busy;
     (void)pthread_mutex_lock(&v->lock);
-    int result = vds_ioctl(v->sim, now_ns(), request, arg, &busy);
+    bool gives = request == VHOST_SET_VRING_KICK || request == VHOST_SET_VRING_CALL;
+    int result = gives ? give_descriptor(v, request, arg, &busy)
+                       : vds_ioctl(v->sim, now_ns(), request, arg, &busy);
+    follow_rings(v);
     look_at_rings(v, request);
     leave(v, busy);
     return result;
@@ -191,8 +252,14 @@ static void vdpa_release(struct object *object) {
         (void)kernel(SYS_close, v->wake[0], 0, 0, 0, 0);
         (void)kernel(SYS_close, v->wake[1], 0, 0, 0, 0);
     }
+    for (uint32_t i = 0; i < VDS_QUEUES_MAX; i++) {
+        follow(v, &v->held[i][0], -1);
+        follow(v, &v->held[i][1], -1);
+    }
+    close_old(v);
     vds_free(v->sim);
     log_close(v->log);
+    (void)pthread_cond_destroy(&v->closed);
     (void)pthread_mutex_destroy(&v->lock);
     free(v);
 }
@@ -223,6 +290,8 @@ struct object *vdpa_new(int fd) {
     v->object.references = 1;
     v->log = log_open(description.log);
     (void)pthread_mutex_init(&v->lock, NULL);
+    (void)pthread_cond_init(&v->closed, NULL);
     v->sim = vds_new(&description, &world);
+    memset(v->held, -1, sizeof v->held);
     return v->sim ? &v->object : NULL;
 }
