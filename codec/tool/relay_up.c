@@ -214,21 +214,27 @@ static enum vms_code on_record(struct up *u, const struct vms_record *record) {
     return code == VMS_OK ? give_record(u, record) : code;
 }
 
+/* What it holds of the buffer it must have copied before the next octets are read. */
+static enum vms_code feed_opaque(struct up *u, struct vms_slice all) {
+    enum vms_code code = give_opaque(u, all);
+    u->opaque = true;
+    vms_to_native_settle(u->native);
+    return code;
+}
+
 static enum vms_code feed(struct up *u, struct vms_slice all) {
     struct vms_slice input = all;
     struct vms_event ev;
     enum vms_code code = VMS_OK;
     bool any = false;
     if (u->opaque)
-        return give_opaque(u, all);
+        return feed_opaque(u, all);
     while (code == VMS_OK) {
         enum vms_step step = decode(u, &input, &ev);
         if (step == VMS_STEP_NEED || (step == VMS_STEP_END && input.len == 0))
             break;
-        if (step == VMS_STEP_ERROR && !any && may_be_opaque(u)) {
-            u->opaque = true;
-            return give_opaque(u, all);
-        }
+        if (step == VMS_STEP_ERROR && !any && may_be_opaque(u))
+            return feed_opaque(u, all);
         if (step == VMS_STEP_ERROR || step == VMS_STEP_END) {
             *u->err = step == VMS_STEP_ERROR ? *ev.error : (struct vms_error){.clause = ""};
             return u->err->code ? u->err->code : vms_error_set(u->err, VMS_E_TRAILING_BYTES, NULL);
