@@ -78,6 +78,7 @@ help:
 	@echo 'make vfio-matrix  every mix of switchover acknowledgements and devices'
 	@echo 'make selftest     planted bugs that the suite must catch'
 	@echo 'make nomem-cases  every case with one allocation failing'
+	@echo 'make late-cases   every case with one step of a thread coming late'
 	@echo 'make soak         both programs with a fault in each migration'
 	@echo 'make peers        fetch newer QEMU versions to test against'
 	@echo 'make fuzz         all harnesses for FUZZ_TIME seconds; fuzz-smoke, fuzz-replay, fuzz-cover,'

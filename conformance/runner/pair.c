@@ -55,7 +55,7 @@ static int set_uris(struct cert_rig *r) {
 /* ---- relays: QEVM -> native link -> QEVM, before the tap ---- */
 
 static int start_relay(struct cert_rig *r, int i, const char *listen, const char *connect) {
-    char program[CERT_PATH], keys[CERT_PATH], log[CERT_PATH];
+    char program[CERT_PATH], keys[CERT_PATH], log[CERT_PATH], cell[CERT_PATH];
     struct cert_process *p = &r->relays[i];
     cert_path(program, "%s/vmstream", r->build);
     cert_path(keys, "%s/shared/keys.psk", r->folder);
@@ -74,7 +74,8 @@ static int start_relay(struct cert_rig *r, int i, const char *listen, const char
                           "--resume-timeout",
                           "5",
                           NULL};
-    if (cert_spawn(p, argv, NULL, log, cert_rig_seconds(r)) != 0)
+    const char *env[] = {cert_path(cell, "VMS_CELL=%s", cert_str(r->cell, "id")), NULL};
+    if (cert_spawn(p, argv, env, log, cert_rig_seconds(r)) != 0)
         return -1;
     for (bool up = false; !up && !cert_ended(p); cert_nap()) {
         char *text = cert_read(log, 4096, NULL);
@@ -168,6 +169,26 @@ static void watch(struct cert_rig *r) {
     }
 }
 
+/* [RLY-8] Relays of a migration that is done end by themselves, in good order. */
+static void end_relay(struct cert_rig *r, int i, bool done) {
+    struct cert_process *p = &r->relays[i];
+    char log[CERT_PATH];
+    if (done && p->started) {
+        hurry(p, r->patience);
+        cert_wait(p);
+        cert_path(log, "%s/relay-%s.log", r->folder, i ? "b" : "a");
+        char *words = cert_tail(log, 300);
+        if (cert_exit(p) != 0)
+            cert_break(r, "%s %s: %s", p->name, p->late ? "does not end" : "gives up", words);
+        free(words);
+    }
+    cert_kill(p);
+}
+
+static bool both_are_done(const struct cert_rig *r) {
+    return cert_exit(&r->ends[0].process) == 0 && cert_exit(&r->ends[1].process) == 0;
+}
+
 /* A file is read when it is complete. */
 static void run_by_file(struct cert_rig *r) {
     struct cert_end *s = &r->ends[CERT_SOURCE], *d = &r->ends[CERT_DESTINATION];
@@ -197,7 +218,7 @@ void cert_run_pair(struct cert_rig *r) {
         vms_tap_cut(r->tap); /* the files are complete */
     for (int i = 0; i < 2; i++) {
         cert_end_read(&r->ends[i]);
-        cert_kill(&r->relays[i]);
+        end_relay(r, i, both_are_done(r));
     }
     if (cert_result_verdict(r->result) == CERT_PASS && cert_judge_ends(r)) {
         cert_judge_wire(r);

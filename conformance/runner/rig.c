@@ -119,6 +119,7 @@ int cert_rig_start(struct cert_rig *r, struct cert_end *end, const struct cert_e
     put(&e, "VMS_URI", uri);
     put(&e, "VMS_CASE", cert_path(path, "%s/case.json", r->folder));
     put(&e, "VMS_CASE_ID", cert_str(r->test, "id"));
+    put(&e, "VMS_CELL", cert_str(r->cell, "id"));
     put(&e, "VMS_LOG", end->folder);
     put(&e, "VMS_SHARED", cert_path(path, "%s/shared", r->folder));
     put(&e, "VMS_CACHE", cert_path(path, "%s/cache", r->cache));

@@ -96,3 +96,43 @@ Test(certify, what_a_script_finds_fails_the_case, .timeout = 300) {
     expect(&s, "HDR-1.7/", "FAIL", "nothing was on the wire");
     close_scene(&s);
 }
+
+/* ---- relays ---- */
+
+/* [RLY-8] Relay B carries all of it, and in the second case says that it did not. */
+static void put_relays(const struct scene *s) {
+    char text[1024], path[CERT_PATH], build[PATH_MAX];
+    (void)snprintf(text, sizeof text,
+                   "#!/bin/sh\n'%s/vmstream' \"$@\" || exit\n"
+                   "case \"$VMS_CELL $*\" in SRC-4.2/*'--listen-wire native'*)\n"
+                   "echo it did not; exit 1 ;;\nesac\n",
+                   real_build(build));
+    cert_path(path, "%s/build/vmstream", s->dir);
+    cr_assert_eq(unlink(path), 0);
+    put(s, "build/vmstream", text);
+    cr_assert_eq(chmod(path, 0755), 0);
+}
+
+#define MIGRATION(number)                                                                          \
+    "{\"id\": \"SRC-4." number "\", \"clause\": \"SRC-4\", \"level\": \"MUST\", \"text\": \"t\", " \
+    "\"sha256\": \"" SHA "\", \"title\": \"t\", \"kind\": \"migration\", \"seconds\": 60, "        \
+    "\"migration\": {\"feature\": \"precopy\", \"capabilities\": [\"return-path\"]}}"
+
+Test(certify, a_relay_that_gives_up_fails_the_case, .timeout = 300) {
+    struct scene s;
+    char build[CERT_PATH];
+    open_scene(&s, 0);
+    link_real(&s);
+    put_relays(&s);
+    put(&s, "cases/hdr.json", "[" MIGRATION("1") "," MIGRATION("2") "]");
+    put(&s, "profile.json",
+        "{\"profile\": \"test\", \"implementations\": [{\"name\": \"reference\", "
+        "\"implementation\": \"reference\", \"adapter\": \"adapter-reference\"}], "
+        "\"pairs\": [{\"source\": \"reference\", \"destination\": \"reference\", "
+        "\"through\": [\"relay\"]}]}");
+    run(&s, cert_path(build, "--build=%s/build", s.dir));
+    expect(&s, "SRC-4.1/", "PASS", NULL);
+    expect(&s, "SRC-4.2/", "FAIL", "relay b gives up: ");
+    expect(&s, "SRC-4.2/", "FAIL", "it did not");
+    close_scene(&s);
+}
